@@ -1,0 +1,131 @@
+//! Event: what the kernel saw, as the rooms after `kernel` read it.
+//!
+//! Enters: nothing; this is vocabulary. `kernel` decodes ring buffer records into [`Event`], `replay` makes them from a
+//! capture file. Leaves: borrowed values that live as long as the record. Bounded: [`Data::bytes`] never exceeds the
+//! capture limit of `spanhound-common`. Deliberately absent: anything about protocols or spans.
+
+use std::net::SocketAddr;
+
+/// Nanoseconds of the kernel's monotonic clock (`CLOCK_MONOTONIC`), or of a capture file's clock in `replay`.
+pub type TimeNs = u64;
+
+/// A connection as the kernel programs number it: unique while the agent runs, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// Which end of the connection the watched process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It connected.
+    Client,
+    /// It accepted.
+    Server,
+    /// Opened before the agent and not yet told apart.
+    Unknown,
+}
+
+/// Which way bytes moved, seen from the watched process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    In,
+    Out,
+}
+
+/// What carries the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    Tcp,
+    Udp,
+    Unix,
+}
+
+/// Who ran when the event happened: enough for the `thread` and `goroutine` rungs of the link ladder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Actor {
+    /// Thread group id: what users call the process id.
+    pub pid: u32,
+    /// Kernel thread id.
+    pub tid: u32,
+    /// Go: goroutine id, 0 where there is none or it could not be read.
+    pub goroutine: u64,
+    /// Go: id of the goroutine that started this one, 0 where unknown.
+    pub parent_goroutine: u64,
+}
+
+/// Both initial sequence numbers of a TCP connection. Equal at both ends, and unchanged by address translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SequencePair {
+    /// Initial sequence number of the end that connected.
+    pub client: u32,
+    /// Initial sequence number of the end that accepted.
+    pub server: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub connection: ConnectionId,
+    pub time_ns: TimeNs,
+    pub actor: Actor,
+    pub transport: Transport,
+    pub role: Role,
+    /// Address of the watched process's end; `None` for a Unix socket.
+    pub local: Option<SocketAddr>,
+    pub remote: Option<SocketAddr>,
+    /// Path of a Unix socket, empty otherwise.
+    pub unix_path: String,
+    /// `None` where the kernel's layout could not be read or the transport has none.
+    pub sequence: Option<SequencePair>,
+    /// The connection is older than the agent: its first bytes were not seen.
+    pub adopted: bool,
+    /// Inode of the network namespace, 0 where unknown.
+    pub network_namespace: u32,
+}
+
+/// Data moved on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Data<'a> {
+    pub connection: ConnectionId,
+    /// When the system call returned (bytes out: when it was entered).
+    pub time_ns: TimeNs,
+    pub actor: Actor,
+    pub direction: Direction,
+    /// Byte position in this direction of the first byte that moved; 0 is the first byte of the connection.
+    pub position: u64,
+    /// How many bytes moved.
+    pub moved: u64,
+    /// The first of them, as many as the capture budget allowed; may be empty.
+    pub bytes: &'a [u8],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    pub connection: ConnectionId,
+    pub time_ns: TimeNs,
+    pub actor: Actor,
+    /// Bytes that left and arrived in all, as the kernel's socket counted them; `None` where unknown.
+    pub sent_bytes: Option<u64>,
+    pub received_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessStarted {
+    pub time_ns: TimeNs,
+    pub pid: u32,
+    /// True for an exec in an existing process, false for a fork.
+    pub exec: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessEnded {
+    pub time_ns: TimeNs,
+    pub pid: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    Opened(Opened),
+    Data(Data<'a>),
+    Closed(Closed),
+    ProcessStarted(ProcessStarted),
+    ProcessEnded(ProcessEnded),
+}

@@ -1,0 +1,11 @@
+//! The Spanhound agent, as rooms in the order a request walks through them.
+//!
+//! ```text
+//! kernel -> connection -> protocol -> exchange -> span -> link -> batch -> export
+//! ```
+//!
+//! A room imports only rooms before it (`process` answers "who" for all of them; `health` counts what any of them
+//! turned away). `run` alone sees all of them; `replay` and `infer` are the same rooms fed from a file.
+
+pub mod event;
+pub mod protocol;
