@@ -118,6 +118,9 @@ pub enum Pairing {
 pub enum Ends {
     /// With the last byte consumed by the step that reports it.
     Here,
+    /// With the last of so many bytes behind those consumed. They are skipped as [`Step::Skip`] would, and the message
+    /// ends when they have passed, seen or not: the parser is not asked again. Never 0.
+    After(u64),
     /// With a later [`Step::End`] of the same side and pairing (a body follows).
     Later,
 }
@@ -252,7 +255,16 @@ pub trait Parser: Send {
     /// Looks at `bytes` of `side`, which begin where the last step of that side ended. Never empty.
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Step;
 
-    /// `missing` bytes of `side` are gone, at the place where the last step of that side ended.
+    /// A last look at `bytes`, which [`Parser::parse`] answered with [`Step::NeedMore`]: what follows them is missing, or
+    /// they fill the buffer. A request whose head was cut off may still be named. What the answer leaves unconsumed is
+    /// dropped, and [`Parser::gap`] follows with the number of bytes missing behind `bytes`.
+    fn cut(&mut self, side: Side, bytes: &[u8]) -> Step {
+        let _ = side;
+        Step::Consumed(bytes.len())
+    }
+
+    /// `missing` bytes of `side` are gone, at the place where the last step of that side ended. Not called for bytes
+    /// that were to be skipped. 0 where [`Parser::cut`] was called for want of room and nothing is missing.
     fn gap(&mut self, side: Side, missing: u64) -> Recovery {
         let _ = (side, missing);
         Recovery::Resync
