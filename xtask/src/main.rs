@@ -1,1 +1,52 @@
-fn main() {}
+//! Every developer verb of Spanhound: `cargo xtask VERB`.
+//!
+//! Enters: a verb. Leaves: what it builds or starts, and words about it on the terminal. Each verb asks [`setup`] for the
+//! groups of tools it needs, so no other step comes before it. Deliberately absent: anything a user of the product needs.
+
+mod build;
+mod command;
+mod setup;
+mod tree;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Every developer verb of Spanhound")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what building, testing and the demo need (other verbs call this for the part they need)
+    Setup {
+        /// Only these groups; all of them by default
+        #[arg(value_enum)]
+        groups: Vec<setup::Group>,
+    },
+    /// Build the kernel programs
+    Ebpf,
+    /// Build the page
+    Page,
+    /// Build kernel programs, page and both binaries
+    Build {
+        /// With optimisation, as it is shipped and measured
+        #[arg(long)]
+        release: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().verb {
+        Verb::Setup { groups } => setup::explicit(&groups),
+        Verb::Ebpf => build::ebpf(),
+        Verb::Page => build::page(),
+        Verb::Build { release } => {
+            let built = build::all(release)?;
+            println!("{}\n{}", built.agent.display(), built.collector.display());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Building in the order the parts need each other: kernel programs, page, binaries.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::setup::kernel_toolchain::{Toolchain, bpf_linker};
+use crate::setup::{Group, ensure};
+use crate::{command, tree};
+
+/// Both binaries, as built.
+pub(crate) struct Binaries {
+    pub(crate) agent: PathBuf,
+    pub(crate) collector: PathBuf,
+}
+
+/// The object file with the kernel programs, which the agent's build takes in.
+pub(crate) fn ebpf_object() -> PathBuf {
+    tree::target().join("ebpf/spanhound-ebpf.o")
+}
+
+pub(crate) fn ebpf() -> Result<()> {
+    ensure(&[Group::Ebpf])?;
+    let linker = bpf_linker().context("bpf-linker is not installed")?;
+    let directory = tree::root().join("agent-ebpf");
+    let target = tree::target().join("ebpf");
+    // The linker is found by name; cargo's bin directory may not be on the path.
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(parent) = linker.parent() {
+        path.push(":");
+        path.push(parent);
+    }
+    command::run(
+        Toolchain::find()?
+            .cargo()
+            .current_dir(&directory)
+            .env("PATH", path)
+            .env("CARGO_TARGET_DIR", &target)
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "--target",
+                "bpfel-unknown-none",
+                "-Z",
+                "build-std=core",
+            ]),
+    )?;
+    let built = target.join("bpfel-unknown-none/release/spanhound-ebpf");
+    let object = ebpf_object();
+    // Only when it changed: the agent is rebuilt when this file is newer.
+    let new = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    if std::fs::read(&object).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    std::fs::write(&object, new).with_context(|| format!("cannot write {}", object.display()))
+}
+
+pub(crate) fn page() -> Result<()> {
+    ensure(&[Group::Page])?;
+    command::run(command::in_directory("npm", &tree::root().join("web")).args(["run", "--silent", "build"]))
+}
+
+pub(crate) fn all(release: bool) -> Result<Binaries> {
+    ebpf()?;
+    page()?;
+    let mut cargo = command::cargo();
+    cargo.args([
+        "build",
+        "--quiet",
+        "--package",
+        "spanhound-agent",
+        "--package",
+        "spanhound-collector",
+    ]);
+    if release {
+        cargo.arg("--release");
+    }
+    command::run(&mut cargo)?;
+    let directory = tree::target().join(if release { "release" } else { "debug" });
+    Ok(Binaries {
+        agent: directory.join("spanhound-agent"),
+        collector: directory.join("spanhound-collector"),
+    })
+}
