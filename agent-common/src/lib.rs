@@ -1,3 +1,27 @@
 //! Plain types that cross the border between the kernel programs and the agent: event records, load-time configuration,
 //! limits. Everything here is `repr(C)`, has no padding, and states its size in an assertion.
 #![no_std]
+
+pub mod layout;
+pub mod limits;
+pub mod loss;
+pub mod record;
+pub mod rule;
+
+pub use layout::{ABSENT, Layout};
+pub use loss::Loss;
+pub use record::{ClosedRecord, DataRecord, Kind, OpenedRecord, ProcessRecord};
+pub use rule::{ConnectionSetting, PortRule, ProcessRule, Switches};
+
+/// The types' use as values of aya maps and globals.
+#[cfg(feature = "user")]
+mod user {
+    // SAFETY: `repr(C)`, plain integers, no padding (sizes are asserted where they are defined).
+    unsafe impl aya::Pod for crate::Layout {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::Switches {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::ProcessRule {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::ConnectionSetting {}
+}

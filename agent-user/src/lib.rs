@@ -8,4 +8,5 @@
 //! turned away). `run` alone sees all of them; `replay` and `infer` are the same rooms fed from a file.
 
 pub mod event;
+pub mod kernel;
 pub mod protocol;

@@ -1,0 +1,31 @@
+//! Bounds both sides of the kernel border rely on.
+
+/// Most bytes of one system call's payload that one record carries.
+pub const CAPTURE_BYTES_MAX: u32 = 16 * 1024;
+
+/// Bytes of each system call copied until user space sets a connection's own budget.
+pub const CAPTURE_BYTES_DEFAULT: u32 = 4 * 1024;
+
+/// Buffers of one vectored call that are looked at; what lies behind them is counted, not copied.
+pub const BUFFERS_MAX: u32 = 32;
+
+/// Messages of one `sendmmsg`/`recvmmsg` that are looked at one by one.
+pub const MESSAGES_MAX: u32 = 8;
+
+/// Ring buffer between kernel and user space: a power of two and a multiple of the page size.
+pub const RING_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
+
+/// Live connections the kernel remembers; the least recently used one is forgotten, and adopted again when it moves data.
+pub const CONNECTIONS_DEFAULT: u32 = 32 * 1024;
+
+/// Slots of per-connection settings; two connections may share one, the later setting wins. A power of two.
+pub const SETTINGS_DEFAULT: u32 = 64 * 1024;
+
+/// Processes with a rule of their own.
+pub const PROCESSES_DEFAULT: u32 = 8 * 1024;
+
+/// Ports with a rule of their own.
+pub const PORTS_MAX: u32 = 1024;
+
+/// Longest path of a Unix socket (`sun_path` in `include/uapi/linux/un.h`).
+pub const UNIX_PATH_BYTES: usize = 108;

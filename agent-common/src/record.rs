@@ -1,0 +1,125 @@
+//! Records: what the kernel programs write to the ring buffer. The first byte of each tells its kind.
+
+use crate::limits::UNIX_PATH_BYTES;
+
+/// First byte of every record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Opened = 1,
+    Data = 2,
+    Closed = 3,
+    Process = 4,
+}
+
+pub const DIRECTION_IN: u8 = 0;
+pub const DIRECTION_OUT: u8 = 1;
+
+pub const TRANSPORT_TCP: u8 = 0;
+pub const TRANSPORT_UDP: u8 = 1;
+pub const TRANSPORT_UNIX: u8 = 2;
+
+pub const ROLE_UNKNOWN: u8 = 0;
+pub const ROLE_CLIENT: u8 = 1;
+pub const ROLE_SERVER: u8 = 2;
+
+/// [`OpenedRecord::flags`]: bytes moved before the first event.
+pub const OPENED_ADOPTED: u8 = 1;
+/// [`OpenedRecord::flags`]: both initial sequence numbers are known.
+pub const OPENED_SEQUENCE: u8 = 2;
+
+/// [`ClosedRecord::flags`]: the byte totals are known.
+pub const CLOSED_TOTALS: u8 = 1;
+
+pub const FAMILY_NONE: u8 = 0;
+pub const FAMILY_IPV4: u8 = 4;
+pub const FAMILY_IPV6: u8 = 6;
+
+/// Who ran, as [`crate::record`]s carry it.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct ActorRecord {
+    pub pid: u32,
+    pub tid: u32,
+    pub goroutine: u64,
+    pub parent_goroutine: u64,
+}
+
+/// Data moved; `captured` bytes of payload follow.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct DataRecord {
+    pub kind: u8,
+    pub direction: u8,
+    pub reserved: u16,
+    /// Bytes of payload behind this header.
+    pub captured: u32,
+    pub connection: u64,
+    pub time_ns: u64,
+    pub actor: ActorRecord,
+    pub position: u64,
+    pub moved: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct OpenedRecord {
+    pub kind: u8,
+    pub transport: u8,
+    pub role: u8,
+    pub flags: u8,
+    pub family: u8,
+    pub unix_path_len: u8,
+    pub local_port: u16,
+    pub connection: u64,
+    pub time_ns: u64,
+    pub actor: ActorRecord,
+    /// IPv4 in the first four bytes; network order.
+    pub local: [u8; 16],
+    pub remote: [u8; 16],
+    pub client_sequence: u32,
+    pub server_sequence: u32,
+    pub network_namespace: u32,
+    pub remote_port: u16,
+    pub reserved: [u8; 2],
+    /// As in `sockaddr_un`; an abstract name begins with a zero byte.
+    pub unix_path: [u8; UNIX_PATH_BYTES],
+    pub reserved_tail: [u8; 4],
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ClosedRecord {
+    pub kind: u8,
+    pub flags: u8,
+    pub reserved: [u8; 6],
+    pub connection: u64,
+    pub time_ns: u64,
+    pub actor: ActorRecord,
+    /// Payload the application handed over in all.
+    pub sent_bytes: u64,
+    /// Payload the application was given in all.
+    pub received_bytes: u64,
+}
+
+pub const PROCESS_FORK: u8 = 0;
+pub const PROCESS_EXEC: u8 = 1;
+pub const PROCESS_EXIT: u8 = 2;
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ProcessRecord {
+    pub kind: u8,
+    pub what: u8,
+    pub reserved: u16,
+    pub pid: u32,
+    pub time_ns: u64,
+}
+
+const _: () = {
+    assert!(size_of::<ActorRecord>() == 24);
+    assert!(size_of::<DataRecord>() == 64);
+    assert!(size_of::<OpenedRecord>() == 208);
+    assert!(size_of::<ClosedRecord>() == 64);
+    assert!(size_of::<ProcessRecord>() == 16);
+};

@@ -1,0 +1,80 @@
+//! Rules: what user space tells the kernel programs, at load time and while they run.
+
+/// [`ProcessRule::flags`]: nothing of this process is captured.
+pub const PROCESS_IGNORED: u32 = 1;
+/// [`ProcessRule::flags`]: this process is captured where only chosen ones are.
+pub const PROCESS_CHOSEN: u32 = 2;
+/// [`ProcessRule::flags`]: a Go program; the goroutine offsets hold.
+pub const PROCESS_GO: u32 = 4;
+
+/// What holds for one process (thread group).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProcessRule {
+    pub flags: u32,
+    /// Offset of `goid` in Go's `runtime.g`, in bytes.
+    pub goroutine_offset: u32,
+    /// Offset of `parentGoid` in `runtime.g`, in bytes; 0 where there is none.
+    pub parent_goroutine_offset: u32,
+}
+
+/// What holds for connections with this port at either end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum PortRule {
+    Ignored = 1,
+    Chosen = 2,
+}
+
+/// Budget value that switches a connection's records off.
+pub const BUDGET_IGNORED: u32 = u32::MAX;
+
+/// How much of each call is copied, for one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ConnectionSetting {
+    /// The connection it is meant for; another one in the same slot keeps the default.
+    pub connection: u64,
+    pub in_bytes: u32,
+    pub out_bytes: u32,
+}
+
+/// Bits of a connection id that hold the processor that numbered it.
+pub const CONNECTION_CPU_BITS: u32 = 12;
+
+/// The slot of a connection's [`ConnectionSetting`]. `slots` is a power of two.
+pub const fn setting_slot(connection: u64, slots: u32) -> u32 {
+    let count = connection >> CONNECTION_CPU_BITS;
+    let cpu = connection & ((1 << CONNECTION_CPU_BITS) - 1);
+    // Each processor counts from a start of its own.
+    (count.wrapping_add(cpu.wrapping_mul(0x9E37)) as u32) & (slots - 1)
+}
+
+/// Fixed when the programs are loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Switches {
+    /// The agent itself.
+    pub own_pid: u32,
+    /// 1: only processes and ports with a rule that chooses them are captured.
+    pub chosen_only: u32,
+    /// 1: there are port rules to look at.
+    pub port_rules: u32,
+    /// Bytes of each call copied before user space says otherwise.
+    pub default_bytes: u32,
+    /// Slots in the settings map less one.
+    pub setting_mask: u32,
+    /// User space is woken when the ring buffer holds more than this.
+    pub wake_bytes: u32,
+    /// 1: Unix stream sockets are captured.
+    pub unix: u32,
+    /// 1: datagrams are captured.
+    pub udp: u32,
+}
+
+const _: () = {
+    assert!(size_of::<ProcessRule>() == 12);
+    assert!(size_of::<ConnectionSetting>() == 16);
+    assert!(size_of::<Switches>() == 32);
+    assert!(setting_slot(5 << CONNECTION_CPU_BITS, 1024) == 5);
+};

@@ -1,0 +1,1 @@
+//! Decode: ring buffer records become events.

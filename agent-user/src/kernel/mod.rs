@@ -1,0 +1,12 @@
+//! Kernel: what the kernel programs saw becomes [`crate::event::Event`]s.
+//!
+//! Enters: [`Settings`], the running kernel. Leaves: events, in the order the kernel wrote them; per connection and
+//! thread that is the order in which things happened, between processors it is so to within microseconds
+//! (`Data::time_ns` decides). Bounded: every kernel map by [`Settings`]; an event never owns payload. Deliberately
+//! absent: streams, protocols, and who a process is.
+
+mod capture;
+mod decode;
+
+pub use capture::{Capture, CaptureError, HookStatus, LossCount, Settings, TierChoice};
+pub use spanhound_common::{Loss, ProcessRule};
