@@ -252,7 +252,11 @@ pub enum Resync {
 /// byte shown is the one behind the skipped ones. A parser never panics on any bytes and never allocates more than it
 /// was shown plus a constant.
 pub trait Parser: Send {
-    /// Looks at `bytes` of `side`, which begin where the last step of that side ended. Never empty.
+    /// Looks at `bytes` of `side`, which begin where the last step of that side ended.
+    ///
+    /// They may be empty right after a [`Step::Skip`] passed, after a message that [`Ends::Later`], and after
+    /// [`Recovery::Continue`]: so that a body can be skipped, or a message end, without waiting for bytes that are not
+    /// its own. A parser with nothing to say then answers [`Step::NeedMore`].
     fn parse(&mut self, side: Side, bytes: &[u8]) -> Step;
 
     /// A last look at `bytes`, which [`Parser::parse`] answered with [`Step::NeedMore`]: what follows them is missing, or
