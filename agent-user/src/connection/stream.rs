@@ -56,7 +56,7 @@ pub struct Fresh<'a> {
 }
 
 impl Stream {
-    /// A stream whose first byte is byte 0 of the connection.
+    /// A stream whose first byte is byte 0 of the connection, so that even a missing beginning is noticed.
     pub fn from_start() -> Self {
         Self {
             anchored: true,
@@ -117,12 +117,11 @@ impl Stream {
         std::mem::take(&mut self.held)
     }
 
-    /// Keeps `bytes` (which begin at the current position) for later. False when there are too many: then none is kept.
-    #[must_use]
-    pub fn hold(&mut self, bytes: Vec<u8>) -> bool {
+    /// Keeps `bytes` (which begin at the current position) for later, or gives them back when they are too many.
+    pub fn hold(&mut self, bytes: Vec<u8>) -> Result<(), Vec<u8>> {
         debug_assert!(self.held.is_empty(), "held bytes were not taken");
         if bytes.len() > HELD_MAX_BYTES {
-            return false;
+            return Err(bytes);
         }
         self.held = bytes;
         while self
@@ -132,7 +131,7 @@ impl Stream {
         {
             self.marks.pop_front();
         }
-        true
+        Ok(())
     }
 
     /// The reader is done with `count` bytes that were at hand.
@@ -183,13 +182,13 @@ mod tests {
 
     #[test]
     fn overlap_is_removed_and_gaps_are_told() {
-        let mut stream = Stream::from_start();
+        let mut stream = Stream::default();
         let fresh = stream.arrive(&chunk(0, 4, b"abcd"));
         assert_eq!(
             (fresh.missing_before, fresh.bytes, fresh.missing_after),
             (0, &b"abcd"[..], 0)
         );
-        assert!(stream.hold(b"abcd".to_vec()));
+        assert!(stream.hold(b"abcd".to_vec()).is_ok());
         let fresh = stream.arrive(&chunk(2, 4, b"cdef"));
         assert_eq!(
             (fresh.missing_before, fresh.bytes, fresh.missing_after),
@@ -216,9 +215,9 @@ mod tests {
 
     #[test]
     fn marks_tell_when_a_held_byte_arrived() {
-        let mut stream = Stream::from_start();
+        let mut stream = Stream::default();
         stream.arrive(&chunk(0, 2, b"ab"));
-        assert!(stream.hold(b"ab".to_vec()));
+        assert!(stream.hold(b"ab".to_vec()).is_ok());
         stream.arrive(&chunk(2, 2, b"cd"));
         assert_eq!(stream.mark_at(1).map(|mark| mark.time_ns), Some(1));
         assert_eq!(stream.mark_at(2).map(|mark| mark.time_ns), Some(3));
@@ -226,8 +225,8 @@ mod tests {
 
     #[test]
     fn too_much_is_not_held() {
-        let mut stream = Stream::from_start();
-        assert!(!stream.hold(vec![0; HELD_MAX_BYTES + 1]));
+        let mut stream = Stream::default();
+        assert!(stream.hold(vec![0; HELD_MAX_BYTES + 1]).is_err());
         assert_eq!(stream.lose(5), 5);
     }
 }

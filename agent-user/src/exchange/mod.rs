@@ -4,8 +4,10 @@
 //! request is first seen, and when it is over. Bounded: open exchanges per connection ([`stitch::OPEN_MAX`]), chunks
 //! kept while the protocol is not known. Deliberately absent: spans, services, links.
 
+mod conversation;
 mod detect;
 pub mod flow;
+mod queue;
 mod stitch;
 
 use crate::event::{Actor, TimeNs};

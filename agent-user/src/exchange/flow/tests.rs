@@ -1,8 +1,10 @@
 //! The flow on a toy protocol: pairing, gaps, skips, overtaking.
 
 use super::*;
+use crate::event::Actor;
 use crate::exchange::{Ending, Exchange};
 use crate::protocol::{Class, End, Message, Pairing};
+use crate::protocol::{Ends, LostReason, Parser, Resync, Step};
 
 /// Lines ending in `;`. Client: `name;`. Server: `=name;`, or `#N;` and N bytes of payload. `!` is garbage.
 #[derive(Default)]
@@ -67,7 +69,7 @@ impl Parser for Lines {
 #[derive(Default)]
 struct Seen {
     began: usize,
-    finished: Vec<Box<Exchange>>,
+    finished: Vec<Exchange>,
 }
 
 impl Sink for Seen {
@@ -75,7 +77,7 @@ impl Sink for Seen {
         self.began += 1;
     }
     fn finished(&mut self, exchange: Box<Exchange>) {
-        self.finished.push(exchange);
+        self.finished.push(*exchange);
     }
 }
 
@@ -108,11 +110,9 @@ fn flow(waits: bool) -> Flow {
         waits,
         ..Lines::default()
     });
-    flow.state = State::Speaking(Speaking {
-        protocol: Protocol::Grpc,
-        parser,
-        wants_bytes: 64,
-    });
+    let settings = Settings::default();
+    let conversation = Conversation::new(Protocol::Grpc, parser, 64, &settings, Joined::AtStart, false);
+    flow.state = State::Speaking(Box::new(conversation));
     flow
 }
 

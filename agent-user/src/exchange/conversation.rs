@@ -1,0 +1,473 @@
+//! Drives one parser over both sides of a connection: gaps, skips, waiting for the other side, resync.
+//!
+//! Enters: chunks by side. Leaves: messages, to the stitcher; and the news that the protocol changes. Bounded: what a
+//! [`Stream`] holds, and a [`Queue`] a side while it waits for the other one. Deliberately absent: recognising protocols.
+
+use super::queue::Queue;
+use super::stitch::{Span, Stitcher};
+use super::{FlowLosses, Sink};
+use crate::connection::stream::{Chunk, Stream};
+use crate::event::{Actor, Direction, TimeNs};
+use crate::protocol::{
+    End, Ends, LostReason, Next, Pairing, Parser, Protocol, Recovery, Resync, Settings, Side, Step,
+};
+
+/// Steps in a row that may consume nothing before the parser counts as stuck.
+const IDLE_STEPS_MAX: u32 = 32;
+
+/// Where the results of a conversation go.
+pub(super) struct Out<'a> {
+    pub(super) stitcher: &'a mut Stitcher,
+    pub(super) losses: &'a mut FlowLosses,
+    pub(super) sink: &'a mut dyn Sink,
+}
+
+/// One side's reader.
+struct Lane {
+    stream: Stream,
+    /// The parser knows where a message begins.
+    synced: bool,
+    /// A message that ends when the skip under way has passed.
+    ends_after_skip: Option<Pairing>,
+    /// The parser asked for the other side to go on first; what comes meanwhile waits here.
+    awaiting: bool,
+    waiting: Queue,
+}
+
+/// Where in the connection a conversation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joined {
+    /// With byte 0 of both directions.
+    AtStart,
+    /// Where another protocol ended: with the first byte shown.
+    AtHandOver,
+    /// Anywhere.
+    InTheMiddle,
+}
+
+/// Bytes behind a hand-over that belong to what comes next.
+pub(super) struct Departure {
+    pub(super) to: Next,
+    pub(super) side: Side,
+    pub(super) position: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+pub(super) struct Conversation {
+    pub(super) protocol: Protocol,
+    pub(super) capture_prefix_bytes: u32,
+    /// Set once the protocol is left for one that must be recognised first, or for nothing readable.
+    pub(super) departure: Option<Departure>,
+    parser: Box<dyn Parser>,
+    settings: Settings,
+    lanes: [Lane; 2],
+    datagram: bool,
+}
+
+/// What a step means for the bytes shown.
+enum After {
+    /// So many are dealt with; show the rest.
+    Used(usize),
+    /// So many are dealt with; show the rest even if it is empty.
+    UsedShowAnyway(usize),
+    /// So many are dealt with; the rest is kept.
+    Stop(usize),
+}
+
+impl After {
+    fn used(&self) -> usize {
+        match self {
+            Self::Used(count) | Self::UsedShowAnyway(count) | Self::Stop(count) => *count,
+        }
+    }
+}
+
+impl Conversation {
+    pub(super) fn new(
+        protocol: Protocol,
+        parser: Box<dyn Parser>,
+        capture_prefix_bytes: u32,
+        settings: &Settings,
+        joined: Joined,
+        datagram: bool,
+    ) -> Self {
+        let lane = || Lane {
+            stream: if joined == Joined::AtStart {
+                Stream::from_start()
+            } else {
+                Stream::default()
+            },
+            synced: joined != Joined::InTheMiddle,
+            ends_after_skip: None,
+            awaiting: false,
+            waiting: Queue::default(),
+        };
+        Self {
+            protocol,
+            capture_prefix_bytes,
+            departure: None,
+            parser,
+            settings: settings.clone(),
+            lanes: [lane(), lane()],
+            datagram,
+        }
+    }
+
+    pub(super) fn data(&mut self, side: Side, chunk: &Chunk<'_>, out: &mut Out<'_>) {
+        self.feed(side, chunk, out);
+        let mut turn = side.peer();
+        while self.resume(turn, out) {
+            turn = turn.peer();
+        }
+    }
+
+    pub(super) fn closed(&mut self, time_ns: TimeNs, out: &mut Out<'_>) {
+        for side in [Side::Client, Side::Server] {
+            let position = self.lanes[side as usize].stream.position();
+            let at = Span {
+                start: position,
+                end: position,
+                start_ns: time_ns,
+                end_ns: time_ns,
+                actor: Actor::default(),
+            };
+            if let Some(end) = self.parser.closed(side) {
+                out.stitcher.ended(side, end, at, out.sink);
+            }
+        }
+    }
+
+    fn feed(&mut self, side: Side, chunk: &Chunk<'_>, out: &mut Out<'_>) {
+        if self.departure.is_some() {
+            return;
+        }
+        let lane = &mut self.lanes[side as usize];
+        if lane.awaiting {
+            let turned_away = lane.waiting.push(Direction::In, chunk);
+            if turned_away == 0 {
+                return;
+            }
+            // It waited too long: go on without the other side.
+            out.losses.chunks_turned_away += turned_away;
+            lane.awaiting = false;
+            let lost = lane.stream.lose(0);
+            self.lost(side, lost, chunk, out);
+            return self.feed_waiting(side, out);
+        }
+        let fresh = lane.stream.arrive(chunk);
+        self.missing(side, fresh.missing_before, chunk, out);
+        self.run(side, fresh.bytes, chunk, out);
+        if self.datagram {
+            self.lanes[side as usize].stream.lose(0);
+        }
+        self.missing(side, fresh.missing_after, chunk, out);
+    }
+
+    /// Lets a side that waited for the other one go on; answers whether it got further.
+    fn resume(&mut self, side: Side, out: &mut Out<'_>) -> bool {
+        let lane = &mut self.lanes[side as usize];
+        if !lane.awaiting {
+            return false;
+        }
+        lane.awaiting = false;
+        let before = lane.stream.position();
+        let Some(mark) = lane.stream.mark_at(before) else {
+            return false;
+        };
+        let again = Chunk {
+            time_ns: mark.time_ns,
+            actor: mark.actor,
+            position: lane.stream.end(),
+            moved: 0,
+            bytes: &[],
+        };
+        self.run(side, &[], &again, out);
+        self.feed_waiting(side, out);
+        self.lanes[side as usize].stream.position() != before
+    }
+
+    fn feed_waiting(&mut self, side: Side, out: &mut Out<'_>) {
+        while !self.lanes[side as usize].awaiting
+            && let Some(queued) = self.lanes[side as usize].waiting.pop()
+        {
+            self.feed(side, &queued.chunk(), out);
+        }
+    }
+
+    /// `count` bytes of a side are not to be had.
+    fn missing(&mut self, side: Side, count: u64, chunk: &Chunk<'_>, out: &mut Out<'_>) {
+        if count == 0 || self.departure.is_some() {
+            return;
+        }
+        let mut rest = count - self.pass_skipped(side, count, chunk, out);
+        if rest == 0 {
+            return;
+        }
+        let lane = &mut self.lanes[side as usize];
+        let held = lane.stream.take_held();
+        if !held.is_empty() && lane.synced && !lane.awaiting {
+            let step = self.parser.cut(side, &held);
+            let used = self.take(side, step, &held, chunk, out).used();
+            self.lanes[side as usize]
+                .stream
+                .advance((held.len() - used) as u64);
+            rest -= self.pass_skipped(side, rest, chunk, out);
+        } else {
+            lane.stream.advance(held.len() as u64);
+        }
+        if rest == 0 {
+            return;
+        }
+        let lane = &mut self.lanes[side as usize];
+        lane.awaiting = false;
+        lane.stream.lose(rest);
+        if lane.synced {
+            out.losses.missing_bytes += rest;
+        }
+        self.lost(side, rest, chunk, out);
+    }
+
+    /// Uses up to `available` bytes for a skip under way; answers how many. What ends with the skip ends.
+    fn pass_skipped(&mut self, side: Side, available: u64, chunk: &Chunk<'_>, out: &mut Out<'_>) -> u64 {
+        let lane = &mut self.lanes[side as usize];
+        if !lane.stream.is_skipping() {
+            return 0;
+        }
+        let passed = lane.stream.pass_skipped(available);
+        if lane.stream.is_skipping() {
+            return passed;
+        }
+        let position = lane.stream.position();
+        if let Some(pairing) = lane.ends_after_skip.take() {
+            let id = if let Pairing::Id(id) = pairing {
+                Some(id)
+            } else {
+                None
+            };
+            let at = Span {
+                start: position,
+                end: position,
+                start_ns: chunk.time_ns,
+                end_ns: chunk.time_ns,
+                actor: chunk.actor,
+            };
+            out.stitcher
+                .ended(side, End { id, ..End::default() }, at, out.sink);
+        } else if lane.stream.end() == position {
+            self.read(side, &[], true, chunk, out);
+        }
+        passed
+    }
+
+    /// The parser must account for lost bytes, or look for its place again.
+    fn lost(&mut self, side: Side, bytes: u64, chunk: &Chunk<'_>, out: &mut Out<'_>) {
+        let lane = &mut self.lanes[side as usize];
+        if !lane.synced {
+            return;
+        }
+        if bytes > 0 && self.parser.gap(side, bytes) == Recovery::Continue {
+            return self.read(side, &[], true, chunk, out);
+        }
+        lane.synced = false;
+        lane.ends_after_skip = None;
+        out.losses.resyncs += 1;
+        out.stitcher.lost_place(out.losses, out.sink);
+    }
+
+    /// Shows the parser what is new, behind what it asked to skip.
+    fn run(&mut self, side: Side, bytes: &[u8], chunk: &Chunk<'_>, out: &mut Out<'_>) {
+        let passed = self.pass_skipped(side, bytes.len() as u64, chunk, out);
+        self.read(side, &bytes[passed as usize..], false, chunk, out);
+    }
+
+    fn read(&mut self, side: Side, fresh: &[u8], show_empty: bool, chunk: &Chunk<'_>, out: &mut Out<'_>) {
+        let held = self.lanes[side as usize].stream.take_held();
+        if held.is_empty() {
+            let used = self.steps(side, fresh, true, show_empty, chunk, out);
+            self.hold(side, fresh[used..].to_vec(), chunk, out);
+        } else {
+            let mut bytes = held;
+            bytes.extend_from_slice(fresh);
+            let used = self.steps(side, &bytes, false, show_empty, chunk, out);
+            bytes.drain(..used);
+            self.hold(side, bytes, chunk, out);
+        }
+    }
+
+    fn hold(&mut self, side: Side, bytes: Vec<u8>, chunk: &Chunk<'_>, out: &mut Out<'_>) {
+        if bytes.is_empty() || self.departure.is_some() {
+            return;
+        }
+        let lane = &mut self.lanes[side as usize];
+        let Err(bytes) = lane.stream.hold(bytes) else {
+            return;
+        };
+        out.losses.too_large += 1;
+        lane.awaiting = false;
+        let step = if lane.synced {
+            self.parser.cut(side, &bytes)
+        } else {
+            Step::NeedMore
+        };
+        let used = self.take(side, step, &bytes, chunk, out).used();
+        self.lanes[side as usize]
+            .stream
+            .advance((bytes.len() - used) as u64);
+        if !self.lanes[side as usize].stream.is_skipping() {
+            self.lost(side, 0, chunk, out);
+        }
+    }
+
+    /// Steps through `bytes`, which begin at the stream's position; answers how many are dealt with.
+    fn steps(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        at_write: bool,
+        show_empty: bool,
+        chunk: &Chunk<'_>,
+        out: &mut Out<'_>,
+    ) -> usize {
+        let mut used = 0;
+        let mut idle = 0;
+        let mut show_empty = show_empty;
+        while (used < bytes.len() || show_empty) && self.departure.is_none() {
+            show_empty = false;
+            let rest = &bytes[used..];
+            if !self.lanes[side as usize].synced
+                && !self.find_place(side, rest, at_write && used == 0, &mut used)
+            {
+                return used;
+            }
+            let rest = &bytes[used..];
+            let step = self.parser.parse(side, rest);
+            match self.take(side, step, rest, chunk, out) {
+                After::Stop(count) => return used + count,
+                After::Used(count) => (used, idle) = (used + count, if count > 0 { 0 } else { idle + 1 }),
+                After::UsedShowAnyway(count) => {
+                    (used, idle) = (used + count, if count > 0 { 0 } else { idle + 1 });
+                    show_empty = true;
+                }
+            }
+            if idle > IDLE_STEPS_MAX {
+                out.losses.malformed += 1;
+                self.lost(side, 0, chunk, out);
+                return used;
+            }
+        }
+        used
+    }
+
+    /// Asks the parser for its place; false when it is not in `rest`.
+    fn find_place(&mut self, side: Side, rest: &[u8], at_write: bool, used: &mut usize) -> bool {
+        let lane = &mut self.lanes[side as usize];
+        if rest.is_empty() {
+            return false;
+        }
+        let found = self.parser.resync(side, rest, at_write);
+        let dropped = match found {
+            Resync::At(offset) => offset.min(rest.len()),
+            Resync::NotYet { keep } => rest.len() - keep.min(rest.len()),
+        };
+        lane.stream.advance(dropped as u64);
+        *used += dropped;
+        lane.synced = matches!(found, Resync::At(_));
+        lane.synced && dropped < rest.len()
+    }
+
+    /// Does what a step asks for. `rest` are the bytes it was given, at the stream's position.
+    fn take(&mut self, side: Side, step: Step, rest: &[u8], chunk: &Chunk<'_>, out: &mut Out<'_>) -> After {
+        let lane = &mut self.lanes[side as usize];
+        let position = lane.stream.position();
+        let start = lane.stream.mark_at(position);
+        let mut consume = |consumed: usize| {
+            let consumed = consumed.min(rest.len());
+            lane.stream.advance(consumed as u64);
+            let at = Span {
+                start: position,
+                end: position + consumed as u64,
+                start_ns: start.map_or(chunk.time_ns, |mark| mark.time_ns),
+                end_ns: chunk.time_ns,
+                actor: start.map_or(chunk.actor, |mark| mark.actor),
+            };
+            (consumed, at)
+        };
+        match step {
+            Step::NeedMore => After::Stop(0),
+            Step::AwaitPeer => {
+                lane.awaiting = true;
+                After::Stop(0)
+            }
+            Step::Consumed(count) => After::Used(consume(count).0),
+            Step::Skip(count) => {
+                lane.stream.skip(count);
+                let passed = lane.stream.pass_skipped(rest.len() as u64) as usize;
+                if lane.stream.is_skipping() {
+                    After::Stop(passed)
+                } else {
+                    After::UsedShowAnyway(passed)
+                }
+            }
+            Step::Message { consumed, message } => {
+                let (consumed, at) = consume(consumed);
+                let (ends, pairing) = (message.ends, message.pairing);
+                out.stitcher
+                    .message(self.protocol, side, message, at, out.losses, out.sink);
+                match ends {
+                    Ends::Here => After::Used(consumed),
+                    Ends::Later => After::UsedShowAnyway(consumed),
+                    Ends::After(count) => {
+                        self.lanes[side as usize].stream.skip(count);
+                        self.lanes[side as usize].ends_after_skip = Some(pairing);
+                        let passed = self.pass_skipped(side, (rest.len() - consumed) as u64, chunk, out);
+                        After::Used(consumed + passed as usize)
+                    }
+                }
+            }
+            Step::End { consumed, end } => {
+                let (consumed, at) = consume(consumed);
+                out.stitcher.ended(side, *end, at, out.sink);
+                After::Used(consumed)
+            }
+            Step::HandOver { consumed, to } => {
+                let (consumed, at) = consume(consumed);
+                self.hand_over(side, to, at.end, &rest[consumed..]);
+                After::Used(consumed)
+            }
+            Step::Lost(reason) => {
+                let counter = match reason {
+                    LostReason::Malformed => &mut out.losses.malformed,
+                    LostReason::TooLarge => &mut out.losses.too_large,
+                    LostReason::MissingState => &mut out.losses.missing_state,
+                    LostReason::Unsupported => &mut out.losses.unsupported,
+                };
+                *counter += 1;
+                self.lost(side, 0, chunk, out);
+                // Never resync at the very byte that was refused.
+                let past = 1.min(rest.len());
+                self.lanes[side as usize].stream.advance(past as u64);
+                After::Used(past)
+            }
+        }
+    }
+
+    fn hand_over(&mut self, side: Side, to: Next, position: u64, rest: &[u8]) {
+        if let Next::Protocol(protocol) = to
+            && let Some(definition) = protocol.definition()
+        {
+            self.protocol = protocol;
+            self.parser = (definition.open)(&self.settings);
+            self.capture_prefix_bytes = definition.capture_prefix_bytes;
+            for lane in &mut self.lanes {
+                lane.synced = true;
+            }
+        } else {
+            self.departure = Some(Departure {
+                to,
+                side,
+                position,
+                bytes: rest.to_vec(),
+            });
+        }
+    }
+}
