@@ -1,1 +1,13 @@
+//! Real services on a stage of their own, for the end-to-end tests, the demo and the benches.
+//!
+//! ```text
+//! tree -> stage -> service -> load -> shop
+//! ```
+//!
+//! Nothing here knows what a span is: the services are started as their makers ship them, and none contains tracing code.
 
+pub mod load;
+pub mod service;
+pub mod shop;
+pub mod stage;
+pub mod tree;

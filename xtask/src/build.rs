@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::setup::kernel_toolchain::{Toolchain, bpf_linker};
 use crate::setup::{Group, ensure};
-use crate::{command, tree};
+use spanhound_tests::tree;
+
+use crate::command;
 
 /// Both binaries, as built.
 pub(crate) struct Binaries {

@@ -69,6 +69,6 @@ pub(crate) fn in_directory(program: impl AsRef<std::ffi::OsStr>, directory: &Pat
 /// The cargo that runs us.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(crate::tree::root());
+    command.current_dir(spanhound_tests::tree::root());
     command
 }

@@ -6,7 +6,6 @@
 mod build;
 mod command;
 mod setup;
-mod tree;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

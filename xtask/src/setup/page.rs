@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::{Group, Step, stamp};
-use crate::{command, tree};
+use spanhound_tests::tree;
+
+use crate::command;
 
 fn directories() -> Vec<PathBuf> {
     [tree::root().join("web"), tree::root().join("tests/web")]

@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{Group, Step, stamp};
-use crate::{command, tree};
+use spanhound_tests::tree;
+
+use crate::command;
 
 pub(super) fn missing(groups: &[Group]) -> Result<Vec<Step>> {
     if !groups.contains(&Group::Services) {

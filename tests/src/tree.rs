@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// The repository's root.
-pub(crate) fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()
 }
 
 /// Cargo's target directory: everything xtask makes is below it, so that `cargo clean` removes it.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => root().join(directory),
         None => root().join("target"),
@@ -17,6 +17,6 @@ pub(crate) fn target() -> PathBuf {
 }
 
 /// What `setup` installs without a package manager of the system: Python environment, Node packages, Go.
-pub(crate) fn tools() -> PathBuf {
+pub fn tools() -> PathBuf {
     target().join("tools")
 }
