@@ -11,4 +11,5 @@ pub mod connection;
 pub mod event;
 pub mod exchange;
 pub mod kernel;
+pub mod link;
 pub mod protocol;

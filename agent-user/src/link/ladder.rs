@@ -1,0 +1,208 @@
+//! The rungs that decide at once: header, goroutine, thread, event-loop segment.
+//!
+//! Enters: a call just written. Leaves: its parent, or that there is none to name. Deliberately absent: the `tcp` rung
+//! (it links a server's request to the call at the other end, see `ends`).
+//!
+//! What `exact` assumes, rung by rung:
+//! - *header*: exactly one open request of the process carries the same id.
+//! - *goroutine*: the goroutine that read the one open request writes the call itself.
+//! - *thread*: the process has been seen to serve whole requests on one thread each, never to do two things at once on
+//!   a thread, and this thread has one open request and no unanswered call.
+//! - *task* (event-loop segment): the executable is known to work for one request per loop turn and to queue nothing
+//!   between requests, and no other open request looks more like the call than the segment's owner does.
+
+use super::linker::{Exchange, Linker, Parent};
+use super::thread::{Work, Worker};
+use super::{ExchangeId, Method, Style};
+use crate::protocol::PropagatedContext;
+
+/// A parent with the rung that found it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) parent: Parent,
+    pub(super) method: Method,
+    /// Of `inferred`; 1 where `exact`.
+    pub(super) probability: f32,
+    pub(super) exact: bool,
+}
+
+impl Link {
+    pub(super) const NONE: Self = Self {
+        parent: Parent::None,
+        method: Method::None,
+        probability: 0.0,
+        exact: false,
+    };
+
+    fn exact(parent: ExchangeId, method: Method) -> Self {
+        Self {
+            parent: Parent::Exchange(parent),
+            method,
+            probability: 1.0,
+            exact: true,
+        }
+    }
+
+    fn inferred(parent: ExchangeId, method: Method, probability: f32) -> Self {
+        Self {
+            parent: Parent::Exchange(parent),
+            method,
+            probability,
+            exact: false,
+        }
+    }
+}
+
+/// Requests a process must have served faithfully before its threads are believed.
+const TRUST_AFTER: u32 = 3;
+
+/// `birth`: the request that opened the connection, when this is the first call on a connection seen to open.
+pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, birth: Option<Option<ExchangeId>>) -> Link {
+    let Some(exchange) = linker.exchanges.get(&call) else {
+        return Link::NONE;
+    };
+    let open = linker
+        .processes
+        .get(&exchange.actor.pid)
+        .map_or(&[][..], |process| &process.open);
+    if let Some(link) = by_header(linker, exchange, open) {
+        return link;
+    }
+    let found = match exchange.actor.goroutine {
+        0 => by_thread(linker, exchange, open, birth),
+        _ => by_goroutine(linker, exchange),
+    };
+    if let Some(link) = found.or_else(|| by_being_alone(open)) {
+        return link;
+    }
+    // Instrumented callers put the id of a span we never see into the request.
+    parent_from_header(exchange.context.as_deref())
+}
+
+/// What a trace header says about its sender.
+pub(super) fn parent_from_header(context: Option<&PropagatedContext>) -> Link {
+    match context {
+        Some(context) if context.trace_id != 0 && context.span_id != 0 => Link {
+            parent: Parent::Remote {
+                trace_id: context.trace_id,
+                span_id: context.span_id,
+            },
+            method: Method::Header,
+            probability: 1.0,
+            exact: true,
+        },
+        _ => Link::NONE,
+    }
+}
+
+fn by_header(linker: &Linker, call: &Exchange, open: &[ExchangeId]) -> Option<Link> {
+    let context = call.context.as_deref()?;
+    let only = |matches: &dyn Fn(&PropagatedContext) -> bool| {
+        let mut found = open.iter().filter(|id| {
+            linker
+                .exchanges
+                .get(id)
+                .and_then(|request| request.context.as_deref())
+                .is_some_and(matches)
+        });
+        match (found.next(), found.next()) {
+            (Some(one), None) => Some(Link::exact(*one, Method::Header)),
+            _ => None,
+        }
+    };
+    let same_trace = |other: &PropagatedContext| context.trace_id != 0 && other.trace_id == context.trace_id;
+    // A proxy passes the caller's span id through; an instrumented service puts its own there.
+    only(&|other| same_trace(other) && context.span_id != 0 && other.span_id == context.span_id)
+        .or_else(|| only(&same_trace))
+        .or_else(|| only(&|other| !context.request_id.is_empty() && other.request_id == context.request_id))
+}
+
+fn by_goroutine(linker: &Linker, call: &Exchange) -> Option<Link> {
+    let open_on = |goroutine: u64| match goroutine {
+        0 => None,
+        id => match linker
+            .goroutines
+            .get(Worker {
+                pid: call.actor.pid,
+                id,
+            })?
+            .open
+            .as_slice()
+        {
+            [one] => Some(*one),
+            _ => None,
+        },
+    };
+    open_on(call.actor.goroutine)
+        .map(|one| Link::exact(one, Method::Goroutine))
+        .or_else(|| {
+            // It may have outlived the request it was started for.
+            open_on(call.actor.parent_goroutine).map(|one| Link::inferred(one, Method::Goroutine, 0.97))
+        })
+}
+
+fn by_thread(
+    linker: &Linker,
+    call: &Exchange,
+    open: &[ExchangeId],
+    birth: Option<Option<ExchangeId>>,
+) -> Option<Link> {
+    let process = linker.processes.get(&call.actor.pid)?;
+    let work = linker.threads.get(Worker {
+        pid: call.actor.pid,
+        id: u64::from(call.actor.tid),
+    })?;
+    let segment = match birth {
+        Some(owner) => owner,
+        None => work.owner,
+    }
+    .filter(|owner| open.contains(owner));
+    if process.style == Style::DirectLoop {
+        let owner = segment?;
+        return Some(match contradicted(linker, call, owner, &work.open) {
+            false => Link::exact(owner, Method::Task),
+            true => Link::inferred(owner, Method::Task, 0.6),
+        });
+    }
+    match work.open.as_slice() {
+        [one] if process.style == Style::Learned && !process.interleaves => {
+            Some(if process.faithful >= TRUST_AFTER && nested(linker, call, work) {
+                Link::exact(*one, Method::Thread)
+            } else {
+                Link::inferred(*one, Method::Thread, 0.95)
+            })
+        }
+        [one] if open.len() == 1 => Some(Link::inferred(*one, Method::Thread, 0.9)),
+        _ => segment.map(|owner| Link::inferred(owner, Method::Task, 0.7)),
+    }
+}
+
+/// No call of this thread on another connection is still unanswered.
+fn nested(linker: &Linker, call: &Exchange, work: &Work) -> bool {
+    work.calls.iter().all(|id| {
+        linker
+            .exchanges
+            .get(id)
+            .is_none_or(|other| other.connection == call.connection)
+    })
+}
+
+/// Another open request of the thread has the call's request line, and the owner has not.
+fn contradicted(linker: &Linker, call: &Exchange, owner: ExchangeId, open: &[ExchangeId]) -> bool {
+    let same = |id: &ExchangeId| {
+        call.affinity != 0
+            && linker
+                .exchanges
+                .get(id)
+                .is_some_and(|request| request.affinity == call.affinity)
+    };
+    !same(&owner) && open.iter().any(same)
+}
+
+/// One open request in the whole process.
+fn by_being_alone(open: &[ExchangeId]) -> Option<Link> {
+    match open {
+        [one] => Some(Link::inferred(*one, Method::Inference, 0.9)),
+        _ => None,
+    }
+}

@@ -1,0 +1,93 @@
+//! Threads and goroutines: which open requests each one has taken up, and which one it works on right now.
+//!
+//! Enters: who read and wrote what. Leaves: the set of open requests per thread (never one overwritten slot), and the
+//! *segment owner*: the request whose bytes the thread touched last. Bounded by the linker's limit on threads, with
+//! forgetting of the least useful; a forgotten thread loses `exact`, nothing else.
+
+use rustc_hash::FxHashMap;
+
+use super::ExchangeId;
+
+/// Thread (or goroutine) of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Worker {
+    pub(super) pid: u32,
+    pub(super) id: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// Server exchanges whose request this worker read and that are not answered.
+    pub(super) open: Vec<ExchangeId>,
+    /// Client exchanges this worker wrote and that are not answered.
+    pub(super) calls: Vec<ExchangeId>,
+    /// The server exchange whose bytes, or whose call's bytes, it touched last.
+    pub(super) owner: Option<ExchangeId>,
+    /// It has read requests; it has made calls while it had none open. A thread that does both is a pool's or a loop's.
+    pub(super) served: bool,
+    pub(super) strayed: bool,
+    last_ns: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Workers {
+    table: FxHashMap<Worker, Work>,
+}
+
+impl Workers {
+    pub(super) fn get(&self, worker: Worker) -> Option<&Work> {
+        self.table.get(&worker)
+    }
+
+    /// Makes room first if there is none: idle workers go, the longest idle first. Answers how many went.
+    pub(super) fn entry(&mut self, worker: Worker, now_ns: u64, limit: usize) -> (&mut Work, u64) {
+        let mut evicted = 0;
+        if self.table.len() >= limit && !self.table.contains_key(&worker) {
+            evicted = self.make_room(limit);
+        }
+        let work = self.table.entry(worker).or_default();
+        work.last_ns = now_ns;
+        (work, evicted)
+    }
+
+    pub(super) fn get_mut(&mut self, worker: Worker) -> Option<&mut Work> {
+        self.table.get_mut(&worker)
+    }
+
+    pub(super) fn end_process(&mut self, pid: u32) {
+        self.table.retain(|worker, _| worker.pid != pid);
+    }
+
+    /// Drops an eighth at once, so that the cost per new worker stays constant.
+    fn make_room(&mut self, limit: usize) -> u64 {
+        let mut ages: Vec<(bool, u64, Worker)> = self
+            .table
+            .iter()
+            .map(|(worker, work)| {
+                (
+                    !(work.open.is_empty() && work.calls.is_empty()),
+                    work.last_ns,
+                    *worker,
+                )
+            })
+            .collect();
+        let drop = (limit / 8).max(1).min(ages.len());
+        ages.select_nth_unstable_by_key(drop - 1, |(busy, last_ns, _)| (*busy, *last_ns));
+        for (_, _, worker) in &ages[..drop] {
+            self.table.remove(worker);
+        }
+        drop as u64
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+/// Removes the first occurrence; order is kept, since the newest matters.
+pub(super) fn remove(list: &mut Vec<ExchangeId>, id: ExchangeId) {
+    if let Some(at) = list.iter().rposition(|other| *other == id) {
+        list.remove(at);
+    }
+}
