@@ -6,10 +6,14 @@
 //!
 //! A protocol is one file (or folder) with a `DEFINITION`, and one line in [`table`].
 
+pub mod context;
+mod http;
+pub mod redaction;
 pub mod table;
 
 use compact_str::CompactString;
 
+pub use http::is_known_method;
 pub use table::{Definition, Protocol};
 
 /// The end of the connection that sent some bytes.

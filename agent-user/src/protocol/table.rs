@@ -66,6 +66,7 @@ macro_rules! protocols {
 
 protocols! {
     connections {
+        Http = "http", super::http::DEFINITION;
     }
     refinements {
         Grpc = "grpc", Family::Rpc, "grpc";

@@ -1,0 +1,96 @@
+//! Start lines: telling them from other bytes, whole or not.
+
+/// The methods of OpenTelemetry's `http.request.method`; any other is reported as `_OTHER`.
+const KNOWN_METHODS: &[&str] = &[
+    "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY",
+];
+
+const LONGEST_METHOD: usize = 24;
+
+/// Whether some first bytes are a start line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Yes,
+    No,
+    Maybe,
+}
+
+/// Whether OpenTelemetry names this method as sent; any other is `_OTHER`.
+pub fn is_known_method(method: &str) -> bool {
+    KNOWN_METHODS.contains(&method)
+}
+
+fn is_method_byte(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte == b'-' || byte == b'_'
+}
+
+/// Whether these are the first bytes of a request. Methods are upper case here, as all registered ones are.
+pub(super) fn request_line(bytes: &[u8]) -> Line {
+    let blank = bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    let bytes = &bytes[blank..];
+    let method = bytes.iter().take_while(|byte| is_method_byte(**byte)).count();
+    if method > LONGEST_METHOD || (method == 0 && (!bytes.is_empty() || blank > 4)) {
+        return Line::No;
+    }
+    let Some((_, rest)) = split_at_space(bytes).filter(|(name, _)| name.len() == method) else {
+        return if method == bytes.len() {
+            Line::Maybe
+        } else {
+            Line::No
+        };
+    };
+    let line = memchr::memchr(b'\n', rest).map_or(rest, |newline| &rest[..newline]);
+    let Some((target, version)) = split_at_space(line) else {
+        let open = line.len() == rest.len() && line.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
+        return if open { Line::Maybe } else { Line::No };
+    };
+    if target.is_empty() {
+        return Line::No;
+    }
+    begins(version, b"HTTP/1.", u8::is_ascii_digit)
+}
+
+/// Whether these are the first bytes of a response.
+pub(super) fn status_line(bytes: &[u8]) -> Line {
+    if bytes.len() >= 9 && bytes[8] != b' ' {
+        return Line::No;
+    }
+    match begins(bytes, b"HTTP/1.", u8::is_ascii_digit) {
+        Line::Yes => match bytes.get(9..12) {
+            Some(code) if code.iter().all(u8::is_ascii_digit) => Line::Yes,
+            Some(_) => Line::No,
+            None => Line::Maybe,
+        },
+        other => other,
+    }
+}
+
+fn begins(bytes: &[u8], signature: &[u8], then: fn(&u8) -> bool) -> Line {
+    let shared = bytes.len().min(signature.len());
+    match bytes.get(signature.len()) {
+        _ if bytes[..shared] != signature[..shared] => Line::No,
+        None => Line::Maybe,
+        Some(next) if then(next) => Line::Yes,
+        Some(_) => Line::No,
+    }
+}
+
+pub(super) fn begins_with_known_method(bytes: &[u8]) -> bool {
+    split_at_space(bytes).is_some_and(|(method, _)| std::str::from_utf8(method).is_ok_and(is_known_method))
+}
+
+/// Where the last known method and the space behind it stand in a line.
+pub(super) fn last_known_method(line: &[u8]) -> Option<usize> {
+    let find = |method: &&str| {
+        memchr::memmem::rfind(line, method.as_bytes()).filter(|at| line.get(at + method.len()) == Some(&b' '))
+    };
+    KNOWN_METHODS.iter().filter_map(find).max()
+}
+
+pub(super) fn split_at_space(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = memchr::memchr(b' ', bytes)?;
+    Some((&bytes[..space], &bytes[space + 1..]))
+}

@@ -1,0 +1,268 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112), both sides of one connection.
+//!
+//! Enters: bytes of a connection. Leaves: a message a head, with its end where its body ends. Bounded: no payload is
+//! kept; at most [`MAX_OPEN`] unanswered requests are remembered, one byte each, and a head is at most
+//! [`MAX_HEAD_BYTES`]. Deliberately absent: HTTP/0.9, decoding of content, and repair of framing errors: where RFC 9112
+//! calls the framing faulty nothing is guessed, the place is given up and found again at the next head.
+
+mod body;
+mod detect;
+mod head;
+mod line;
+
+use std::collections::VecDeque;
+
+use self::body::{Body, BodyStep};
+use self::head::{Framing, Parsed};
+use super::table::Family;
+use super::{
+    Class, Definition, End, Ends, LostReason, Message, Next, Pairing, Parser, Recovery, Resync, Side, Step,
+};
+
+pub use self::line::is_known_method;
+
+/// HTTP/1 as the table knows it.
+pub(super) static DEFINITION: Definition = Definition {
+    family: Family::Http,
+    system: "",
+    detect: detect::detect,
+    open: |_| Box::new(Http1::default()),
+    capture_prefix_bytes: 4096,
+};
+
+/// The longest head that is waited for; servers in use today refuse anything longer than 8 to 32 KiB.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// How many requests may be unanswered (pipelining) before the client's bytes wait for the server's.
+const MAX_OPEN: usize = 1024;
+
+/// What must be known of a request to read its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Plain,
+    /// Its response has no body whatever its headers say.
+    Head,
+    /// A 2xx answer turns the connection into a tunnel.
+    Connect,
+    /// A 101 answer changes the protocol.
+    Upgrade,
+    /// As [`Asked::Upgrade`], to HTTP/2, where the answer comes on stream 1.
+    UpgradeHttp2,
+}
+
+impl Asked {
+    /// The client's next bytes mean one thing or another depending on the answer.
+    fn decides_what_follows(self) -> bool {
+        matches!(self, Self::Connect | Self::Upgrade | Self::UpgradeHttp2)
+    }
+
+    fn pairing(self) -> Pairing {
+        // The answer to an upgrade to HTTP/2 is a message of stream 1 (RFC 7540 section 3.2).
+        if self == Self::UpgradeHttp2 {
+            Pairing::Id(1)
+        } else {
+            Pairing::InOrder
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Http1 {
+    client: Half,
+    server: Half,
+    /// Requests without final response, oldest first.
+    open: VecDeque<Asked>,
+    /// More than one request was under way at once on this connection.
+    pipelined: bool,
+    /// Requests or responses were lost while pipelining: which belongs to which can no longer be told.
+    unsure: bool,
+    /// Numbers messages that must not be paired.
+    unpaired: u64,
+    hand_over: Option<Next>,
+}
+
+#[derive(Debug, Default)]
+struct Half {
+    /// Of the message whose head was the last one; a head comes next where there is none.
+    body: Option<Body>,
+    pairing: Option<Pairing>,
+    /// The place was lost at least once: messages of this side may have gone unseen.
+    incomplete: bool,
+}
+
+impl Parser for Http1 {
+    fn parse(&mut self, side: Side, bytes: &[u8]) -> Step {
+        if let Some(to) = self.hand_over {
+            return Step::HandOver { consumed: 0, to };
+        }
+        if let Some(step) = self.body_step(side, bytes) {
+            return step;
+        }
+        match side {
+            Side::Client => self.request(bytes, false),
+            Side::Server => self.response(bytes, false),
+        }
+    }
+
+    fn cut(&mut self, side: Side, bytes: &[u8]) -> Step {
+        if self.half(side).body.is_some() {
+            return Step::Consumed(bytes.len());
+        }
+        match side {
+            Side::Client => self.request(bytes, true),
+            Side::Server => self.response(bytes, true),
+        }
+    }
+
+    fn gap(&mut self, side: Side, missing: u64) -> Recovery {
+        if let Some(body) = &mut self.half(side).body
+            && body.lose(missing)
+        {
+            return Recovery::Continue;
+        }
+        self.lose_place(side);
+        Recovery::Resync
+    }
+
+    fn resync(&mut self, side: Side, bytes: &[u8], at_write: bool) -> Resync {
+        // Joined in the middle; any other loss was noted when it happened.
+        if !self.half(side).incomplete {
+            self.lose_place(side);
+        }
+        match side {
+            Side::Client => detect::find_request(bytes, at_write),
+            Side::Server => detect::find_response(bytes, at_write),
+        }
+    }
+
+    fn closed(&mut self, side: Side) -> Option<End> {
+        let half = self.half(side);
+        let until_close = half.body.take().is_some_and(|body| body.ends_with_connection());
+        until_close.then(|| half.end())
+    }
+}
+
+impl Http1 {
+    fn half(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
+    fn body_step(&mut self, side: Side, bytes: &[u8]) -> Option<Step> {
+        let half = self.half(side);
+        let step = half.body.as_mut()?.step(bytes);
+        Some(match step {
+            BodyStep::NeedMore => Step::NeedMore,
+            BodyStep::Consumed(consumed) => Step::Consumed(consumed),
+            BodyStep::Skip(bytes) => Step::Skip(bytes),
+            BodyStep::End(consumed) => {
+                half.body = None;
+                Step::End {
+                    consumed,
+                    end: Box::new(half.end()),
+                }
+            }
+            BodyStep::Malformed => self.lost(side, LostReason::Malformed),
+        })
+    }
+
+    fn request(&mut self, bytes: &[u8], cut: bool) -> Step {
+        let answer_decides = self.open.back().is_some_and(|asked| asked.decides_what_follows());
+        if answer_decides || self.open.len() >= MAX_OPEN {
+            return Step::AwaitPeer;
+        }
+        let (mut head, consumed) = match head::request(bytes, cut) {
+            Parsed::Head(head, consumed) => (head, consumed),
+            Parsed::Partial if cut => return Step::Consumed(bytes.len()),
+            Parsed::Partial if bytes.len() < MAX_HEAD_BYTES => return Step::NeedMore,
+            Parsed::Partial => return self.lost(Side::Client, LostReason::TooLarge),
+            Parsed::Malformed => return self.lost(Side::Client, LostReason::Malformed),
+        };
+        self.pipelined |= !self.open.is_empty();
+        self.open.push_back(head.asked);
+        let pairing = self.pairing(head.asked.pairing());
+        head.message.pairing = pairing;
+        self.client.begin(&mut head.message, head.framing, pairing);
+        Step::Message {
+            consumed,
+            message: head.message,
+        }
+    }
+
+    fn response(&mut self, bytes: &[u8], cut: bool) -> Step {
+        let asked = self.open.front().copied();
+        if asked.is_none() && !self.client.incomplete && !self.server.incomplete {
+            return Step::AwaitPeer;
+        }
+        let (mut head, consumed) = match head::response(bytes, asked.unwrap_or(Asked::Plain), cut) {
+            Parsed::Head(head, consumed) => (head, consumed),
+            Parsed::Partial if cut => return Step::Consumed(bytes.len()),
+            Parsed::Partial if bytes.len() < MAX_HEAD_BYTES => return Step::NeedMore,
+            Parsed::Partial => return self.lost(Side::Server, LostReason::TooLarge),
+            Parsed::Malformed => return self.lost(Side::Server, LostReason::Malformed),
+        };
+        let pairing = self.pairing(asked.map_or(Pairing::InOrder, Asked::pairing));
+        head.message.pairing = pairing;
+        if head.message.class == Class::Response {
+            self.open.pop_front();
+        }
+        self.hand_over = head.hand_over;
+        self.server.begin(&mut head.message, head.framing, pairing);
+        Step::Message {
+            consumed,
+            message: head.message,
+        }
+    }
+
+    fn pairing(&mut self, pairing: Pairing) -> Pairing {
+        if !self.unsure {
+            return pairing;
+        }
+        self.unpaired += 1;
+        Pairing::Id(u64::MAX - self.unpaired)
+    }
+
+    fn lost(&mut self, side: Side, reason: LostReason) -> Step {
+        self.lose_place(side);
+        Step::Lost(reason)
+    }
+
+    fn lose_place(&mut self, side: Side) {
+        let half = self.half(side);
+        half.body = None;
+        half.incomplete = true;
+        self.unsure |= self.pipelined;
+        if side == Side::Server {
+            // Some of their responses may have passed unseen.
+            self.open.clear();
+        }
+    }
+}
+
+impl Half {
+    fn begin(&mut self, message: &mut Message, framing: Framing, pairing: Pairing) {
+        self.pairing = Some(pairing);
+        self.body = None;
+        message.ends = match framing {
+            Framing::None | Framing::Length(0) => Ends::Here,
+            Framing::Length(bytes) => Ends::After(bytes),
+            Framing::Chunked | Framing::UntilClose | Framing::Faulty => {
+                self.body = Some(Body::new(framing));
+                Ends::Later
+            }
+        };
+    }
+
+    fn end(&self) -> End {
+        let id = match self.pairing {
+            Some(Pairing::Id(id)) => Some(id),
+            _ => None,
+        };
+        End { id, ..End::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;
