@@ -12,4 +12,5 @@ pub mod event;
 pub mod exchange;
 pub mod kernel;
 pub mod link;
+pub mod process;
 pub mod protocol;
