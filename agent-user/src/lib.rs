@@ -14,3 +14,4 @@ pub mod kernel;
 pub mod link;
 pub mod process;
 pub mod protocol;
+pub mod replay;

@@ -1,0 +1,187 @@
+//! Link layer: what lies between the capture's link type and the IP packet.
+//!
+//! Enters: a link type and the bytes of a packet. Leaves: the bytes from the IP header on, or nothing where the packet
+//! carries something else. Bounded: at most [`MAX_LABELS`] VLAN tags and MPLS labels. Deliberately absent: 802.11,
+//! and everything that is not IP.
+
+/// VLAN tags and MPLS labels one packet may carry.
+const MAX_LABELS: usize = 8;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+
+/// The IP packet inside, of a packet with a libpcap LINKTYPE_ number (<https://www.tcpdump.org/linktypes.html>).
+pub fn ip_packet(link_type: i32, bytes: &[u8]) -> Option<&[u8]> {
+    match link_type {
+        // NULL, LOOP: an address family in the byte order of the capturing host, or of the network.
+        0 | 108 => loopback(bytes),
+        1 => ethernet(bytes),
+        // PPP, with or without the address and control bytes; PPP over HDLC.
+        9 | 50 => ppp(bytes),
+        // Cisco HDLC: address, control, EtherType.
+        104 => by_ethertype(half(bytes, 2)?, bytes.get(4..)?),
+        // Raw IP, under the number of the file format and those of some systems' captures.
+        12 | 14 | 101 | 228 | 229 => raw(bytes),
+        // Linux cooked captures.
+        113 => by_ethertype(half(bytes, 14)?, bytes.get(16..)?),
+        276 => by_ethertype(half(bytes, 0)?, bytes.get(20..)?),
+        _ => None,
+    }
+}
+
+/// The IP packet inside an Ethernet frame, also one that was itself carried in a tunnel.
+pub fn ethernet(bytes: &[u8]) -> Option<&[u8]> {
+    by_ethertype(half(bytes, 12)?, bytes.get(14..)?)
+}
+
+/// The IP packet behind an EtherType field.
+pub fn by_ethertype(ethertype: u16, payload: &[u8]) -> Option<&[u8]> {
+    let (mut ethertype, mut payload) = (ethertype, payload);
+    for _ in 0..MAX_LABELS {
+        match ethertype {
+            ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => return raw(payload),
+            // 802.1Q, 802.1ad and the types used for stacked tags before it.
+            0x8100 | 0x88a8 | 0x9100 | 0x9200 => {
+                ethertype = half(payload, 2)?;
+                payload = payload.get(4..)?;
+            }
+            0x8847 | 0x8848 => return mpls(payload),
+            // PPPoE session: version, code, session, length, then PPP.
+            0x8864 => return ppp(payload.get(6..)?),
+            // Transparent Ethernet bridging.
+            0x6558 => return ethernet_once(payload),
+            // 802.3 with a length: LLC, and SNAP where it says so.
+            0..=1500 if payload.starts_with(&[0xaa, 0xaa, 3]) => {
+                ethertype = half(payload, 6)?;
+                payload = payload.get(8..)?;
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// An Ethernet frame within another; no third one is looked for.
+fn ethernet_once(bytes: &[u8]) -> Option<&[u8]> {
+    match half(bytes, 12)? {
+        ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => raw(bytes.get(14..)?),
+        0x8100 => raw(bytes.get(18..)?),
+        _ => None,
+    }
+}
+
+fn mpls(bytes: &[u8]) -> Option<&[u8]> {
+    let labels = bytes.chunks_exact(4).take(MAX_LABELS);
+    let bottom = labels.into_iter().position(|label| label[2] & 1 == 1)?;
+    let payload = bytes.get((bottom + 1) * 4..)?;
+    // Nothing says what follows the last label: an IP packet, or a control word (0) and an Ethernet frame.
+    raw(payload).or_else(|| match payload.first()? {
+        0 => ethernet_once(payload.get(4..)?),
+        _ => ethernet_once(payload),
+    })
+}
+
+fn ppp(bytes: &[u8]) -> Option<&[u8]> {
+    let bytes = bytes
+        .strip_prefix(&[0xff, 3])
+        .or(bytes.strip_prefix(&[0x0f, 0]))
+        .unwrap_or(bytes);
+    match half(bytes, 0)? {
+        0x0021 | 0x0057 | ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => raw(bytes.get(2..)?),
+        0x0281 => mpls(bytes.get(2..)?),
+        // The protocol field compressed to one byte.
+        other if matches!(other >> 8, 0x21 | 0x57) => raw(bytes.get(1..)?),
+        _ => None,
+    }
+}
+
+fn loopback(bytes: &[u8]) -> Option<&[u8]> {
+    let family: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
+    let family = u32::from_le_bytes(family).min(u32::from_be_bytes(family));
+    // AF_INET, and AF_INET6 of the BSDs, Darwin, Windows and Linux.
+    matches!(family, 2 | 10 | 23 | 24 | 28 | 30).then(|| raw(&bytes[4..]))?
+}
+
+fn raw(bytes: &[u8]) -> Option<&[u8]> {
+    matches!(bytes.first()? >> 4, 4 | 6).then_some(bytes)
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IP: &[u8] = &[0x45, 0, 0, 20];
+
+    fn framed(parts: &[&[u8]]) -> Vec<u8> {
+        parts.concat()
+    }
+
+    #[test]
+    fn finds_the_ip_packet_behind_every_link_type() {
+        let addresses = [9u8; 12].as_slice();
+        let cases: Vec<(i32, Vec<u8>)> = vec![
+            (1, framed(&[addresses, &[8, 0], IP])),
+            (1, framed(&[addresses, &[0x81, 0, 0, 5, 8, 0], IP])),
+            (
+                1,
+                framed(&[addresses, &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, 0x86, 0xdd], IP]),
+            ),
+            (
+                1,
+                framed(&[addresses, &[0x88, 0x47, 0, 0, 0x10, 64, 0, 0, 0x21, 64], IP]),
+            ),
+            (
+                1,
+                framed(&[
+                    addresses,
+                    &[0x88, 0x47, 0, 0, 0x21, 64, 0, 0, 0, 0],
+                    addresses,
+                    &[8, 0],
+                    IP,
+                ]),
+            ),
+            (
+                1,
+                framed(&[addresses, &[0x88, 0x64, 0x11, 0, 0, 1, 0, 6, 0, 0x21], IP]),
+            ),
+            (
+                1,
+                framed(&[addresses, &[0, 12, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0], IP]),
+            ),
+            (0, framed(&[&[2, 0, 0, 0], IP])),
+            (0, framed(&[&[30, 0, 0, 0], IP])),
+            (108, framed(&[&[0, 0, 0, 2], IP])),
+            (9, framed(&[&[0xff, 3, 0, 0x21], IP])),
+            (9, framed(&[&[0x21], IP])),
+            (104, framed(&[&[0x0f, 0, 8, 0], IP])),
+            (101, IP.to_vec()),
+            (12, IP.to_vec()),
+            (228, IP.to_vec()),
+            (113, framed(&[&[0; 14], &[8, 0], IP])),
+            (276, framed(&[&[8, 0], &[0; 18], IP])),
+        ];
+        for (link_type, bytes) in cases {
+            assert_eq!(
+                ip_packet(link_type, &bytes),
+                Some(IP),
+                "{link_type}: {bytes:02x?}"
+            );
+            for cut in 0..bytes.len() {
+                ip_packet(link_type, &bytes[..cut]);
+            }
+        }
+    }
+
+    #[test]
+    fn passes_over_what_is_not_ip() {
+        let arp = framed(&[&[9; 12], &[8, 6], &[0; 28]]);
+        assert_eq!(ip_packet(1, &arp), None);
+        assert_eq!(ip_packet(105, &arp), None);
+        let endless = framed(&[&[9; 12], &[0x81, 0, 0, 5].repeat(50)]);
+        assert_eq!(ip_packet(1, &endless), None);
+    }
+}

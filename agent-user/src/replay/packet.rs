@@ -1,0 +1,474 @@
+//! Packet: one captured packet becomes one TCP segment or UDP datagram.
+//!
+//! Enters: packets of a capture file. Leaves: [`Segment`]s. Bounded: [`MAX_OPEN_DATAGRAMS`] IP datagrams under
+//! reassembly, [`MAX_TUNNELS`] tunnels inside each other; each thing passed over is counted. Deliberately absent:
+//! checksums (captures on the sending host have none) and every transport but TCP and UDP.
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::defrag::IpDefragBuf;
+use etherparse::{IpNumber, Ipv6ExtensionSlice, LaxIpSlice, TcpHeaderSlice, UdpHeaderSlice};
+use rustc_hash::FxHashMap;
+
+use super::capture_file::CapturedPacket;
+use super::link_layer;
+use crate::event::TimeNs;
+
+/// IP datagrams that wait for their other fragments, at most 64 KiB each.
+pub const MAX_OPEN_DATAGRAMS: usize = 256;
+/// Tunnels (IP in IP, GRE, VXLAN) inside each other.
+pub const MAX_TUNNELS: usize = 4;
+
+const VXLAN_PORT: u16 = 4789;
+
+/// A TCP segment or UDP datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    pub time_ns: TimeNs,
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+    /// `None` for UDP.
+    pub tcp: Option<TcpFields>,
+    /// Payload bytes on the wire.
+    pub length: u32,
+    /// The first of them, as many as the capture holds.
+    pub payload: &'a [u8],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpFields {
+    pub sequence: u32,
+    /// `None` without the ACK flag.
+    pub acknowledgment: Option<u32>,
+    pub syn: bool,
+    pub fin: bool,
+    pub rst: bool,
+}
+
+/// What was passed over, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PacketCounters {
+    pub packets: u64,
+    /// Another link type, no IP, or neither TCP nor UDP.
+    pub not_tcp_or_udp: u64,
+    /// A header that is cut or breaks its format.
+    pub malformed: u64,
+    /// IP fragments whose datagram never became whole.
+    pub fragments_dropped: u64,
+}
+
+/// Reads packets; holds IP fragments.
+#[derive(Default)]
+pub struct PacketReader {
+    counters: PacketCounters,
+    fragments: FxHashMap<FragmentKey, OpenDatagram>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct FragmentKey {
+    source: IpAddr,
+    destination: IpAddr,
+    identification: u32,
+    protocol: u8,
+}
+
+struct OpenDatagram {
+    buffer: IpDefragBuf,
+    fragments: u64,
+    last_seen: u64,
+}
+
+impl PacketReader {
+    pub fn counters(&self) -> PacketCounters {
+        let waiting: u64 = self.fragments.values().map(|datagram| datagram.fragments).sum();
+        PacketCounters {
+            fragments_dropped: self.counters.fragments_dropped + waiting,
+            ..self.counters
+        }
+    }
+
+    /// Calls `visit` with the segment in `packet`, if there is one.
+    pub fn read(&mut self, packet: &CapturedPacket<'_>, visit: &mut dyn FnMut(Segment<'_>)) {
+        self.counters.packets += 1;
+        match link_layer::ip_packet(packet.link_type, packet.bytes) {
+            Some(bytes) => self.ip(packet.time_ns, bytes, MAX_TUNNELS, visit),
+            None => self.counters.not_tcp_or_udp += 1,
+        }
+    }
+
+    fn ip(&mut self, time_ns: TimeNs, bytes: &[u8], tunnels: usize, visit: &mut dyn FnMut(Segment<'_>)) {
+        let Ok((ip, _)) = LaxIpSlice::from_slice(bytes) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let carrier = Carrier {
+            time_ns,
+            source: ip.source_addr(),
+            destination: ip.destination_addr(),
+            tunnels,
+        };
+        let payload = ip.payload();
+        let header_length = payload.payload.as_ptr() as usize - bytes.as_ptr() as usize;
+        let on_wire = wire_length(&ip)
+            .saturating_sub(header_length)
+            .max(payload.payload.len());
+        if !payload.fragmented {
+            return self.transport(carrier, payload.ip_number, on_wire, payload.payload, visit);
+        }
+        if on_wire > payload.payload.len() {
+            self.counters.fragments_dropped += 1;
+            return;
+        }
+        let Some((number, whole)) = self.fragment(&ip) else {
+            return;
+        };
+        self.transport(carrier, number, whole.len(), &whole, visit);
+    }
+
+    /// Adds one fragment; the payload when it was the last one missing.
+    fn fragment(&mut self, ip: &LaxIpSlice<'_>) -> Option<(IpNumber, Vec<u8>)> {
+        let payload = ip.payload();
+        let (identification, offset, more) = match ip {
+            LaxIpSlice::Ipv4(ip) => {
+                let header = ip.header();
+                (
+                    u32::from(header.identification()),
+                    header.fragments_offset(),
+                    header.more_fragments(),
+                )
+            }
+            LaxIpSlice::Ipv6(ip) => {
+                let mut extensions = ip.extensions().clone().into_iter();
+                let header = extensions.find_map(|extension| match extension {
+                    Ipv6ExtensionSlice::Fragment(fragment) => Some(fragment.to_header()),
+                    _ => None,
+                })?;
+                (
+                    header.identification,
+                    header.fragment_offset,
+                    header.more_fragments,
+                )
+            }
+        };
+        let key = FragmentKey {
+            source: ip.source_addr(),
+            destination: ip.destination_addr(),
+            identification,
+            protocol: payload.ip_number.0,
+        };
+        if !self.fragments.contains_key(&key) && self.fragments.len() >= MAX_OPEN_DATAGRAMS {
+            self.evict_oldest_datagram();
+        }
+        let datagram = self.fragments.entry(key).or_insert_with(|| OpenDatagram {
+            buffer: IpDefragBuf::new(payload.ip_number, Vec::new(), Vec::new()),
+            fragments: 0,
+            last_seen: 0,
+        });
+        datagram.fragments += 1;
+        datagram.last_seen = self.counters.packets;
+        let added = datagram.buffer.add(offset, more, payload.payload);
+        if added.is_ok() && !datagram.buffer.is_complete() {
+            return None;
+        }
+        let datagram = self.fragments.remove(&key)?;
+        if added.is_err() {
+            self.counters.fragments_dropped += datagram.fragments;
+            return None;
+        }
+        Some((payload.ip_number, datagram.buffer.take_bufs().0))
+    }
+
+    fn evict_oldest_datagram(&mut self) {
+        let oldest = self
+            .fragments
+            .iter()
+            .min_by_key(|(_, datagram)| datagram.last_seen)
+            .map(|(key, _)| *key);
+        if let Some(datagram) = oldest.and_then(|key| self.fragments.remove(&key)) {
+            self.counters.fragments_dropped += datagram.fragments;
+        }
+    }
+
+    fn transport(
+        &mut self,
+        carrier: Carrier,
+        number: IpNumber,
+        on_wire: usize,
+        payload: &[u8],
+        visit: &mut dyn FnMut(Segment<'_>),
+    ) {
+        match number {
+            IpNumber::TCP => match TcpHeaderSlice::from_slice(payload) {
+                Ok(header) => visit(carrier.tcp(&header, on_wire, payload)),
+                Err(_) => self.counters.malformed += 1,
+            },
+            IpNumber::UDP => match UdpHeaderSlice::from_slice(payload) {
+                Ok(header) if header.destination_port() == VXLAN_PORT => {
+                    self.tunnel(carrier, payload.get(16..).and_then(link_layer::ethernet), visit);
+                }
+                Ok(header) => visit(carrier.udp(&header, on_wire, payload)),
+                Err(_) => self.counters.malformed += 1,
+            },
+            IpNumber::IPV4 | IpNumber::IPV6 => self.tunnel(carrier, Some(payload), visit),
+            IpNumber::GRE => self.tunnel(carrier, generic_routing(payload), visit),
+            _ => self.counters.not_tcp_or_udp += 1,
+        }
+    }
+
+    fn tunnel(&mut self, carrier: Carrier, inner: Option<&[u8]>, visit: &mut dyn FnMut(Segment<'_>)) {
+        match inner {
+            Some(inner) if carrier.tunnels > 0 => self.ip(carrier.time_ns, inner, carrier.tunnels - 1, visit),
+            _ => self.counters.not_tcp_or_udp += 1,
+        }
+    }
+}
+
+/// What the IP header said of its payload.
+#[derive(Clone, Copy)]
+struct Carrier {
+    time_ns: TimeNs,
+    source: IpAddr,
+    destination: IpAddr,
+    tunnels: usize,
+}
+
+impl Carrier {
+    fn tcp<'a>(self, header: &TcpHeaderSlice<'_>, on_wire: usize, payload: &'a [u8]) -> Segment<'a> {
+        let header_length = header.slice().len();
+        Segment {
+            time_ns: self.time_ns,
+            source: SocketAddr::new(self.source, header.source_port()),
+            destination: SocketAddr::new(self.destination, header.destination_port()),
+            tcp: Some(TcpFields {
+                sequence: header.sequence_number(),
+                acknowledgment: header.ack().then(|| header.acknowledgment_number()),
+                syn: header.syn(),
+                fin: header.fin(),
+                rst: header.rst(),
+            }),
+            length: (on_wire - header_length) as u32,
+            payload: &payload[header_length..],
+        }
+    }
+
+    fn udp<'a>(self, header: &UdpHeaderSlice<'_>, on_wire: usize, payload: &'a [u8]) -> Segment<'a> {
+        let data = &payload[8..];
+        // A length of 0 stands for a jumbogram (RFC 2675) or an offloaded checksum's leftovers: all there is.
+        let stated = usize::from(header.length())
+            .checked_sub(8)
+            .unwrap_or(on_wire - 8)
+            .min(on_wire - 8);
+        Segment {
+            time_ns: self.time_ns,
+            source: SocketAddr::new(self.source, header.source_port()),
+            destination: SocketAddr::new(self.destination, header.destination_port()),
+            tcp: None,
+            length: stated as u32,
+            payload: data.get(..stated).unwrap_or(data),
+        }
+    }
+}
+
+/// Length of the whole IP packet as its header gives it; 0 where segmentation offload left it out.
+fn wire_length(ip: &LaxIpSlice<'_>) -> usize {
+    match ip {
+        LaxIpSlice::Ipv4(ip) => usize::from(ip.header().total_len()),
+        LaxIpSlice::Ipv6(ip) => match ip.header().payload_length() {
+            0 => 0,
+            payload => usize::from(payload) + 40,
+        },
+    }
+}
+
+/// The IP packet inside a GRE packet (RFC 2784, with the key and sequence fields of RFC 2890).
+fn generic_routing(payload: &[u8]) -> Option<&[u8]> {
+    let [flags, version, protocol_high, protocol_low] = *payload.first_chunk()?;
+    if version & 7 != 0 {
+        return None;
+    }
+    let optional = [0x80, 0x20, 0x10]
+        .iter()
+        .filter(|flag| flags & **flag != 0)
+        .count()
+        * 4;
+    link_layer::by_ethertype(
+        u16::from_be_bytes([protocol_high, protocol_low]),
+        payload.get(4 + optional..)?,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::{IpFragOffset, Ipv4Header, Ipv6FragmentHeader, PacketBuilder};
+
+    fn read(reader: &mut PacketReader, bytes: &[u8]) -> Vec<(SocketAddr, SocketAddr, u32, Vec<u8>)> {
+        let mut seen = Vec::new();
+        let packet = CapturedPacket {
+            time_ns: 5,
+            link_type: 101,
+            bytes,
+            wire_length: bytes.len() as u64,
+        };
+        reader.read(&packet, &mut |segment| {
+            seen.push((
+                segment.source,
+                segment.destination,
+                segment.length,
+                segment.payload.to_vec(),
+            ));
+        });
+        seen
+    }
+
+    fn udp(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let builder = PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).udp(5000, 53);
+        builder.write(&mut bytes, payload).unwrap();
+        bytes
+    }
+
+    fn expected(payload: &[u8]) -> Vec<(SocketAddr, SocketAddr, u32, Vec<u8>)> {
+        let (source, destination) = ("10.0.0.1:5000".parse().unwrap(), "10.0.0.2:53".parse().unwrap());
+        vec![(source, destination, payload.len() as u32, payload.to_vec())]
+    }
+
+    #[test]
+    fn reads_tcp_and_knows_what_the_capture_cut() {
+        let mut bytes = Vec::new();
+        let builder = PacketBuilder::ipv6([1; 16], [2; 16], 64)
+            .tcp(40000, 80, 77, 1000)
+            .ack(9)
+            .psh();
+        builder.write(&mut bytes, b"GET / HTTP/1.1").unwrap();
+        let mut reader = PacketReader::default();
+        let packet = CapturedPacket {
+            time_ns: 5,
+            link_type: 229,
+            bytes: &bytes[..65],
+            wire_length: 74,
+        };
+        let mut count = 0;
+        reader.read(&packet, &mut |segment| {
+            count += 1;
+            assert_eq!((segment.length, segment.payload), (14, b"GET /".as_slice()));
+            let fields = segment.tcp.unwrap();
+            assert_eq!(
+                (fields.sequence, fields.acknowledgment, fields.syn),
+                (77, Some(9), false)
+            );
+        });
+        assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn drops_the_padding_of_short_frames() {
+        let mut bytes = udp(b"x");
+        bytes.extend([0; 17]);
+        assert_eq!(read(&mut PacketReader::default(), &bytes), expected(b"x"));
+    }
+
+    #[test]
+    fn looks_into_tunnels_up_to_a_bound() {
+        let inner = udp(b"inside");
+        let wrap = |inner: &[u8], protocol| {
+            let mut bytes = Vec::new();
+            Ipv4Header::new(inner.len() as u16, 9, protocol, [1; 4], [2; 4])
+                .unwrap()
+                .write(&mut bytes)
+                .unwrap();
+            bytes.extend(inner);
+            bytes
+        };
+        let mut reader = PacketReader::default();
+        assert_eq!(
+            read(&mut reader, &wrap(&inner, IpNumber::IPV4)),
+            expected(b"inside")
+        );
+        let routed = [&[0x20, 0, 8, 0, 0, 0, 0, 1], inner.as_slice()].concat();
+        assert_eq!(
+            read(&mut reader, &wrap(&routed, IpNumber::GRE)),
+            expected(b"inside")
+        );
+        let mut vxlan = Vec::new();
+        let frame = [&[0; 8], [9; 12].as_slice(), &[8, 0], &inner].concat();
+        PacketBuilder::ipv4([1; 4], [2; 4], 9)
+            .udp(1, 4789)
+            .write(&mut vxlan, &frame)
+            .unwrap();
+        assert_eq!(read(&mut reader, &vxlan), expected(b"inside"));
+        let deep = (0..=MAX_TUNNELS).fold(inner, |inner, _| wrap(&inner, IpNumber::IPV4));
+        assert_eq!(read(&mut reader, &deep), []);
+    }
+
+    #[test]
+    fn joins_fragments_in_any_order_and_counts_the_rest() {
+        let payload: Vec<u8> = (0..100).collect();
+        let whole = udp(&payload);
+        let fragment = |identification: u16, from: usize, to: usize| {
+            let part = &whole[20..][from..to];
+            let mut header =
+                Ipv4Header::new(part.len() as u16, 64, IpNumber::UDP, [10, 0, 0, 1], [10, 0, 0, 2]).unwrap();
+            header.identification = identification;
+            header.dont_fragment = false;
+            header.more_fragments = to < 108;
+            header.fragment_offset = IpFragOffset::try_new(from as u16 / 8).unwrap();
+            let mut bytes = Vec::new();
+            header.write(&mut bytes).unwrap();
+            bytes.extend(part);
+            bytes
+        };
+        let mut reader = PacketReader::default();
+        assert_eq!(read(&mut reader, &fragment(1, 64, 108)), []);
+        assert_eq!(read(&mut reader, &fragment(1, 0, 32)), []);
+        assert_eq!(read(&mut reader, &fragment(1, 32, 64)), expected(&payload));
+        assert_eq!(reader.counters().fragments_dropped, 0);
+        for identification in 0..1000 {
+            read(&mut reader, &fragment(identification, 0, 32));
+        }
+        assert!(reader.fragments.len() <= MAX_OPEN_DATAGRAMS);
+        assert_eq!(reader.counters().fragments_dropped, 1000);
+    }
+
+    #[test]
+    fn joins_ipv6_fragments() {
+        let mut whole = Vec::new();
+        let builder = PacketBuilder::ipv6([1; 16], [2; 16], 64).udp(5000, 53);
+        builder.write(&mut whole, &[7; 40]).unwrap();
+        let fragment = |from: usize, to: usize| {
+            let mut bytes = whole[..40].to_vec();
+            bytes[6] = IpNumber::IPV6_FRAGMENTATION_HEADER.0;
+            bytes[4..6].copy_from_slice(&(8 + (to - from) as u16).to_be_bytes());
+            let offset = IpFragOffset::try_new(from as u16 / 8).unwrap();
+            Ipv6FragmentHeader::new(IpNumber::UDP, offset, to < 48, 3)
+                .write(&mut bytes)
+                .unwrap();
+            bytes.extend(&whole[40..][from..to]);
+            bytes
+        };
+        let mut reader = PacketReader::default();
+        assert_eq!(read(&mut reader, &fragment(0, 24)), []);
+        let seen = read(&mut reader, &fragment(24, 48));
+        assert_eq!(
+            (seen.len(), seen[0].2, seen[0].3.as_slice()),
+            (1, 40, [7; 40].as_slice())
+        );
+    }
+
+    #[test]
+    fn no_cut_or_garbage_makes_it_panic() {
+        let whole = udp(b"abcdef");
+        let mut reader = PacketReader::default();
+        for cut in 0..whole.len() {
+            for value in [0, 0x40, 0xff] {
+                let mut bytes = whole[..cut].to_vec();
+                read(&mut reader, &bytes);
+                for at in 0..cut {
+                    let before = std::mem::replace(&mut bytes[at], value);
+                    read(&mut reader, &bytes);
+                    bytes[at] = before;
+                }
+            }
+        }
+    }
+}
