@@ -7,6 +7,7 @@
 //! Nothing here knows what a span is: the services are started as their makers ship them, and none contains tracing code.
 
 pub mod load;
+pub mod need;
 pub mod service;
 pub mod shop;
 pub mod stage;

@@ -4,8 +4,12 @@
 //! groups of tools it needs, so no other step comes before it. Deliberately absent: anything a user of the product needs.
 
 mod build;
+mod check;
 mod command;
 mod setup;
+mod test;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -29,6 +33,14 @@ enum Verb {
     Ebpf,
     /// Build the page
     Page,
+    /// Look at the sources: format, lints, rooms, licences
+    Check {
+        /// Only our own rules, which take no compiler
+        #[arg(long)]
+        tidy: bool,
+    },
+    /// Check and test everything, as CI does
+    Test,
     /// Build kernel programs, page and both binaries
     Build {
         /// With optimisation, as it is shipped and measured
@@ -37,9 +49,21 @@ enum Verb {
     },
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().verb {
+fn main() -> ExitCode {
+    match act(Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(verb: Verb) -> Result<()> {
+    match verb {
         Verb::Setup { groups } => setup::explicit(&groups),
+        Verb::Check { tidy: true } => check::tidy(),
+        Verb::Check { tidy: false } => check::all(),
         Verb::Ebpf => build::ebpf(),
         Verb::Page => build::page(),
         Verb::Build { release } => {
@@ -47,5 +71,6 @@ fn main() -> Result<()> {
             println!("{}\n{}", built.agent.display(), built.collector.display());
             Ok(())
         }
+        Verb::Test => test::all(),
     }
 }

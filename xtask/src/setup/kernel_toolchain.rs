@@ -36,6 +36,13 @@ impl Toolchain {
         }
     }
 
+    pub(crate) fn has_clippy(&self) -> bool {
+        self.cargo()
+            .args(["clippy", "--version"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    }
+
     /// A cargo of this toolchain, to which the verb is still to be given.
     pub(crate) fn cargo(&self) -> Command {
         match self {
