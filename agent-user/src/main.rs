@@ -8,7 +8,11 @@ use clap::{Parser, Subcommand};
 use spanhound_agent::replay::{self, ReplayArgs};
 
 #[derive(Parser)]
-#[command(name = "spanhound-agent", version, about = "Sees every request on this host, and says which caused which")]
+#[command(
+    name = "spanhound-agent",
+    version,
+    about = "Sees every request on this host, and says which caused which"
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -31,6 +35,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Replay(args) => Ok(replay::run(&args, &mut io::stdout().lock(), &mut io::stderr().lock())?),
+        Command::Replay(args) => Ok(replay::run(
+            &args,
+            &mut io::stdout().lock(),
+            &mut io::stderr().lock(),
+        )?),
     }
 }
