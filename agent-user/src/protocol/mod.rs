@@ -7,6 +7,8 @@
 //! A protocol is one file (or folder) with a `DEFINITION`, and one line in [`table`].
 
 pub mod context;
+#[cfg(test)]
+pub(crate) mod harness;
 mod http;
 pub mod redaction;
 pub mod table;
@@ -173,7 +175,8 @@ pub struct Message {
     pub refined: Option<Protocol>,
     /// HTTP method, SQL verb, command, opcode name. Requests and one-way messages; empty on responses.
     pub operation: CompactString,
-    /// Path, statement, key, topic, name; redacted. Empty where the protocol has none.
+    /// Path, statement, key, topic, name; redacted. Empty where the protocol has none. Ends in `…` where its end was
+    /// not seen or is left out.
     pub target: CompactString,
     /// As the protocol writes it ("200", "42P01", "MOVED"); responses only.
     pub status: CompactString,

@@ -3,6 +3,8 @@
 //! Bodies of known length need no state: they are skipped with their head ([`super::Ends::After`]).
 
 use super::head::Framing;
+use super::line::{self, Line};
+use crate::protocol::Side;
 
 /// The longest chunk-size line (with extensions) or trailer line that is waited for.
 const MAX_LINE_BYTES: usize = 8 << 10;
@@ -19,6 +21,8 @@ enum State {
     /// Behind the last chunk, at the start of a trailer line.
     Trailer,
     UntilClose,
+    /// Behind a head whose end was not seen: until something is shown that begins with a head.
+    UntilHead,
     Faulty,
 }
 
@@ -41,6 +45,19 @@ impl Body {
         })
     }
 
+    pub(super) fn of_cut_head() -> Self {
+        Self(State::UntilHead)
+    }
+
+    /// Whether these are no longer bytes of this body.
+    pub(super) fn is_over(&self, side: Side, bytes: &[u8]) -> bool {
+        let start_line = match side {
+            Side::Client => line::request_line,
+            Side::Server => line::status_line,
+        };
+        matches!(self.0, State::UntilHead) && start_line(bytes) == Line::Yes
+    }
+
     pub(super) fn ends_with_connection(&self) -> bool {
         matches!(self.0, State::UntilClose)
     }
@@ -48,12 +65,12 @@ impl Body {
     /// Whether the body's framing survives that so many bytes at its place are missing.
     pub(super) fn lose(&mut self, _missing: u64) -> bool {
         // Chunk data is skipped, so what is missing here is framing.
-        self.ends_with_connection()
+        matches!(self.0, State::UntilClose | State::UntilHead)
     }
 
     pub(super) fn step(&mut self, bytes: &[u8]) -> BodyStep {
         match self.0 {
-            State::UntilClose => BodyStep::Consumed(bytes.len()),
+            State::UntilClose | State::UntilHead => BodyStep::Consumed(bytes.len()),
             State::Faulty => BodyStep::Malformed,
             State::Size | State::DataEnd | State::Trailer => self.chunks(bytes),
         }

@@ -129,6 +129,14 @@ fn cut_request(bytes: &[u8]) -> Parsed<RequestHead> {
     }
     let target = String::from_utf8_lossy(target);
     let mut head = request_head(&String::from_utf8_lossy(method), &target, &[]);
+    if !target.contains(['?', '#']) {
+        let seen = if target.contains("://") && target.matches('/').count() < 3 {
+            ""
+        } else {
+            &head.message.target
+        };
+        head.message.target = compact_str::format_compact!("{seen}…");
+    }
     head.framing = Framing::None;
     Parsed::Head(head, bytes.len())
 }
@@ -283,14 +291,14 @@ impl ContentLength {
     fn see(&mut self, value: &[u8]) {
         for part in value.split(|byte| *byte == b',') {
             let part = part.trim_ascii();
-            let digits = !part.is_empty() && part.len() <= 19 && part.iter().all(u8::is_ascii_digit);
-            let bytes = part.iter().fold(0u64, |sum, digit| {
-                sum * 10 + u64::from(digit.wrapping_sub(b'0') % 10)
-            });
+            let digits = part.iter().all(u8::is_ascii_digit);
+            let bytes = std::str::from_utf8(part)
+                .ok()
+                .filter(|_| digits)
+                .and_then(|part| part.parse().ok());
             *self = match *self {
-                _ if !digits => Self::Faulty,
-                Self::None => Self::Bytes(bytes),
-                Self::Bytes(before) if before == bytes => Self::Bytes(bytes),
+                Self::None => bytes.map_or(Self::Faulty, Self::Bytes),
+                Self::Bytes(before) if bytes == Some(before) => Self::Bytes(before),
                 Self::Bytes(_) | Self::Faulty => Self::Faulty,
             };
         }
@@ -339,7 +347,7 @@ fn set_target<'a>(message: &mut Message, target: &'a str, asked: Asked) -> Optio
         Some(_) if path.is_empty() => "/",
         _ => path,
     };
-    message.target = CompactString::new(bounded(path));
+    message.target = bounded(path);
     if !query.is_empty() {
         text(
             &mut message.attributes,
@@ -378,8 +386,11 @@ fn text(attributes: &mut Attributes, name: &'static str, value: &[u8]) {
     attributes.push((name, Value::Text(CompactString::from_utf8_lossy(value))));
 }
 
-fn bounded(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
+fn bounded(text: &str) -> CompactString {
+    match text.floor_char_boundary(MAX_TEXT_BYTES) {
+        end if end < text.len() => compact_str::format_compact!("{}…", &text[..end]),
+        _ => CompactString::new(text),
+    }
 }
 
 fn is(name: &[u8], lower: &str) -> bool {

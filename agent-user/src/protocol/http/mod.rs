@@ -95,6 +95,17 @@ impl Parser for Http1 {
         if let Some(to) = self.hand_over {
             return Step::HandOver { consumed: 0, to };
         }
+        if bytes.is_empty() {
+            return Step::NeedMore;
+        }
+        if self
+            .half(side)
+            .body
+            .as_ref()
+            .is_some_and(|body| body.is_over(side, bytes))
+        {
+            self.half(side).body = None;
+        }
         if let Some(step) = self.body_step(side, bytes) {
             return step;
         }
@@ -108,10 +119,17 @@ impl Parser for Http1 {
         if self.half(side).body.is_some() {
             return Step::Consumed(bytes.len());
         }
-        match side {
+        let step = match side {
             Side::Client => self.request(bytes, true),
             Side::Server => self.response(bytes, true),
+        };
+        if matches!(step, Step::Message { .. }) {
+            // How long the rest of the head and the body are was not seen: the next head is taken where a write begins
+            // with one.
+            self.unsure |= self.pipelined;
+            self.half(side).body = Some(Body::of_cut_head());
         }
+        step
     }
 
     fn gap(&mut self, side: Side, missing: u64) -> Recovery {
