@@ -10,7 +10,11 @@ pub mod context;
 #[cfg(test)]
 pub(crate) mod harness;
 mod http;
+mod postgresql;
 pub mod redaction;
+#[cfg(test)]
+mod scripted;
+pub mod statement;
 pub mod table;
 
 use compact_str::CompactString;

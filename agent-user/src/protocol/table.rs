@@ -67,6 +67,7 @@ macro_rules! protocols {
 protocols! {
     connections {
         Http = "http", super::http::DEFINITION;
+        PostgreSql = "postgresql", super::postgresql::DEFINITION;
     }
     refinements {
         Grpc = "grpc", Family::Rpc, "grpc";
