@@ -1,7 +1,7 @@
 //! Real services on a stage of their own, for the end-to-end tests, the demo and the benches.
 //!
 //! ```text
-//! tree -> stage -> service -> load -> shop
+//! tree, need -> stage -> service -> load -> shop, watch -> spans
 //! ```
 //!
 //! Nothing here knows what a span is: the services are started as their makers ship them, and none contains tracing code.
@@ -10,5 +10,7 @@ pub mod load;
 pub mod need;
 pub mod service;
 pub mod shop;
+pub mod spans;
 pub mod stage;
 pub mod tree;
+pub mod watch;

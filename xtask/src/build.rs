@@ -7,14 +7,9 @@ use anyhow::{Context, Result};
 use crate::setup::kernel_toolchain::{Toolchain, bpf_linker};
 use crate::setup::{Group, ensure};
 use spanhound_tests::tree;
+use spanhound_tests::watch::Binaries;
 
 use crate::command;
-
-/// Both binaries, as built.
-pub(crate) struct Binaries {
-    pub(crate) agent: PathBuf,
-    pub(crate) collector: PathBuf,
-}
 
 /// The object file with the kernel programs, which the agent's build takes in.
 pub(crate) fn ebpf_object() -> PathBuf {
@@ -79,9 +74,5 @@ pub(crate) fn all(release: bool) -> Result<Binaries> {
         cargo.arg("--release");
     }
     command::run(&mut cargo)?;
-    let directory = tree::target().join(if release { "release" } else { "debug" });
-    Ok(Binaries {
-        agent: directory.join("spanhound-agent"),
-        collector: directory.join("spanhound-collector"),
-    })
+    Ok(Binaries::built(if release { "release" } else { "debug" }))
 }

@@ -6,6 +6,8 @@
 mod build;
 mod check;
 mod command;
+mod interrupt;
+mod run;
 mod setup;
 mod test;
 
@@ -39,6 +41,10 @@ enum Verb {
         #[arg(long)]
         tidy: bool,
     },
+    /// Watch this machine as it is, until Ctrl-C
+    Run(run::Options),
+    /// Watch a small shop of unmodified services under load, until Ctrl-C
+    Demo(run::DemoOptions),
     /// Check and test everything, as CI does
     Test,
     /// Build kernel programs, page and both binaries
@@ -64,6 +70,8 @@ fn act(verb: Verb) -> Result<()> {
         Verb::Setup { groups } => setup::explicit(&groups),
         Verb::Check { tidy: true } => check::tidy(),
         Verb::Check { tidy: false } => check::all(),
+        Verb::Run(options) => run::run(&options),
+        Verb::Demo(options) => run::demo(&options),
         Verb::Ebpf => build::ebpf(),
         Verb::Page => build::page(),
         Verb::Build { release } => {

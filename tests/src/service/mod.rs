@@ -3,6 +3,7 @@
 //! Enters: a stage and a port. Leaves: a server that listens on 127.0.0.1. Deliberately absent: what runs in them.
 
 mod gunicorn;
+mod items;
 mod nginx;
 mod postgresql;
 mod redis;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 pub use gunicorn::Gunicorn;
+pub use items::{Items, Sent};
 pub use nginx::Nginx;
 pub use postgresql::Postgresql;
 pub use redis::Redis;
