@@ -3,6 +3,7 @@
 //! Enters: a verb. Leaves: what it builds or starts, and words about it on the terminal. Each verb asks [`setup`] for the
 //! groups of tools it needs, so no other step comes before it. Deliberately absent: anything a user of the product needs.
 
+mod bench;
 mod build;
 mod check;
 mod command;
@@ -45,6 +46,11 @@ enum Verb {
     Run(run::Options),
     /// Watch a small shop of unmodified services under load, until Ctrl-C
     Demo(run::DemoOptions),
+    /// Measure
+    Bench {
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
     /// Check and test everything, as CI does
     Test,
     /// Build kernel programs, page and both binaries
@@ -72,6 +78,7 @@ fn act(verb: Verb) -> Result<()> {
         Verb::Check { tidy: false } => check::all(),
         Verb::Run(options) => run::run(&options),
         Verb::Demo(options) => run::demo(&options),
+        Verb::Bench { what } => bench::act(&what),
         Verb::Ebpf => build::ebpf(),
         Verb::Page => build::page(),
         Verb::Build { release } => {
