@@ -7,11 +7,14 @@
 //! A room imports only rooms before it (`process` answers "who" for all of them; `health` counts what any of them
 //! turned away). `run` alone sees all of them; `replay` and `infer` are the same rooms fed from a file.
 
+pub mod batch;
 pub mod connection;
 pub mod event;
 pub mod exchange;
+pub mod health;
 pub mod kernel;
 pub mod link;
 pub mod process;
 pub mod protocol;
 pub mod replay;
+pub mod span;

@@ -1,0 +1,51 @@
+//! Span names and error rules by protocol family.
+//!
+//! Enters: an exchange. Leaves: the name OpenTelemetry's semantic conventions (1.44) ask for: low cardinality, so a path
+//! only as a route template. Deliberately absent: attributes.
+
+use crate::exchange::Exchange;
+use crate::protocol::table::Family;
+use crate::protocol::{Message, Side, Value};
+
+const NAME_MAX_CHARS: usize = 120;
+
+pub(super) fn name(exchange: &Exchange) -> String {
+    let request = &exchange.request;
+    let operation = request.operation.as_str();
+    let subject = match exchange.protocol.family() {
+        Family::Http => text(request, "http.route").unwrap_or_default(),
+        Family::Rpc => text(request, "rpc.method").unwrap_or(request.target.as_str()),
+        Family::Database | Family::Cache => text(request, "db.collection.name")
+            .or_else(|| text(request, "db.namespace"))
+            .unwrap_or_default(),
+        Family::Messaging => text(request, "messaging.destination.name").unwrap_or(request.target.as_str()),
+        Family::Name => request.target.as_str(),
+    };
+    let name = match (operation.is_empty(), subject.is_empty()) {
+        (false, false) if !subject.starts_with(operation) => format!("{operation} {subject}"),
+        (_, false) => subject.to_owned(),
+        (false, true) => operation.to_owned(),
+        (true, true) => exchange.protocol.name().to_owned(),
+    };
+    match name.char_indices().nth(NAME_MAX_CHARS) {
+        Some((cut, _)) => name[..cut].to_owned(),
+        None => name,
+    }
+}
+
+/// HTTP: a 4xx is the client's failure, not the server's.
+pub(super) fn status_means_error(exchange: &Exchange, side: Side) -> bool {
+    exchange.protocol.family() == Family::Http
+        && side == Side::Client
+        && exchange
+            .response
+            .as_ref()
+            .is_some_and(|response| response.status.starts_with('4'))
+}
+
+fn text<'a>(message: &'a Message, key: &str) -> Option<&'a str> {
+    message.attributes.iter().find_map(|(name, value)| match value {
+        Value::Text(text) if *name == key => Some(text.as_str()),
+        _ => None,
+    })
+}
