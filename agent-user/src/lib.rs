@@ -11,6 +11,7 @@ pub mod batch;
 pub mod connection;
 pub mod event;
 pub mod exchange;
+pub mod export;
 pub mod health;
 pub mod kernel;
 pub mod link;
