@@ -72,7 +72,10 @@ impl Flow {
                 Joined::InTheMiddle
             },
             datagram: start.datagram,
-            settings: settings.clone(),
+            settings: Settings {
+                datagram: start.datagram,
+                ..settings.clone()
+            },
             state: State::Detecting { seen_chunks: 0 },
             queue: Queue::default(),
             stitcher: Stitcher::default(),

@@ -7,10 +7,12 @@
 //! A protocol is one file (or folder) with a `DEFINITION`, and one line in [`table`].
 
 pub mod context;
+mod dns;
 #[cfg(test)]
 pub(crate) mod harness;
 mod http;
 mod postgresql;
+mod reader;
 pub mod redaction;
 #[cfg(test)]
 mod scripted;
@@ -301,4 +303,6 @@ pub trait Parser: Send {
 pub struct Settings {
     /// Keep literals in statements (off by default).
     pub keep_literals: bool,
+    /// The connection carries datagrams: each [`Parser::parse`] is shown one from its first byte.
+    pub datagram: bool,
 }

@@ -66,6 +66,7 @@ macro_rules! protocols {
 
 protocols! {
     connections {
+        Dns = "dns", super::dns::DEFINITION;
         Http = "http", super::http::DEFINITION;
         PostgreSql = "postgresql", super::postgresql::DEFINITION;
     }
