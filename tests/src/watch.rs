@@ -107,6 +107,18 @@ impl Watch {
 
     /// Waits until the collector has heard of an agent whose hooks are in place.
     pub fn wait_attached(&self, stage: &mut Stage) -> Result<()> {
+        self.wait_started_after(stage, 0)
+    }
+
+    /// When the agent that the collector knows was started, in Unix milliseconds.
+    pub fn agent_started_ms(&self) -> Result<u64> {
+        self.get("agents")?["agents"][0]["started_ms"]
+            .as_u64()
+            .context("the collector knows no agent")
+    }
+
+    /// The same, when one was there before that started at `before_ms`.
+    pub fn wait_started_after(&self, stage: &mut Stage, before_ms: u64) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(status) = stage.ended(AGENT)? {
@@ -118,6 +130,7 @@ impl Watch {
             let agents = self.get("agents").unwrap_or_default();
             let attached = |agent: &Value| {
                 agent["alive"] == Value::Bool(true)
+                    && agent["started_ms"].as_u64() > Some(before_ms)
                     && agent["hooks"].as_array().is_some_and(|hooks| !hooks.is_empty())
             };
             if agents["agents"]

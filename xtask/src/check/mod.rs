@@ -85,7 +85,15 @@ fn kernel_programs() -> Result<()> {
             .cargo()
             .current_dir(tree::root().join("agent-ebpf"))
             .env("CARGO_TARGET_DIR", tree::target().join("ebpf"))
-            .args(["clippy", "--quiet", "--release", "--target", "bpfel-unknown-none", "-Z", "build-std=core"])
+            .args([
+                "clippy",
+                "--quiet",
+                "--release",
+                "--target",
+                "bpfel-unknown-none",
+                "-Z",
+                "build-std=core",
+            ])
             .args(["--", "--deny", "warnings"]),
     )
 }
