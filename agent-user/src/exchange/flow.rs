@@ -8,7 +8,7 @@ use super::conversation::{Conversation, Departure, Joined, Out};
 use super::detect::{Detection, Seen, detect};
 use super::queue::Queue;
 use super::stitch::Stitcher;
-use super::{FlowLosses, Sink};
+use super::{Ending, FlowLosses, Sink};
 use crate::connection::stream::Chunk;
 use crate::event::{Direction, Role, TimeNs};
 use crate::protocol::{Next, Protocol, Settings, Side};
@@ -78,7 +78,7 @@ impl Flow {
             },
             state: State::Detecting { seen_chunks: 0 },
             queue: Queue::default(),
-            stitcher: Stitcher::default(),
+            stitcher: Stitcher::new(local_side(start.role)),
             losses: FlowLosses::default(),
         };
         if let Some(protocol) = start.forced {
@@ -147,7 +147,14 @@ impl Flow {
         if let State::Speaking(conversation) = &mut self.state {
             conversation.closed(time_ns, &mut out);
         }
-        self.stitcher.closed(&mut self.losses, sink);
+        self.stitcher.over(Ending::Closed, &mut self.losses, sink);
+        self.state = State::Opaque;
+    }
+
+    /// The connection goes on, but nobody will look at it any more.
+    pub fn given_up(&mut self, sink: &mut dyn Sink) {
+        self.settle_detection(sink);
+        self.stitcher.over(Ending::Evicted, &mut self.losses, sink);
         self.state = State::Opaque;
     }
 
@@ -255,6 +262,7 @@ impl Flow {
 
     fn found(&mut self, protocol: Protocol, role: Role, sink: &mut dyn Sink) {
         self.role = role;
+        self.stitcher.local = local_side(role);
         self.speak(protocol);
         let mut queue = std::mem::take(&mut self.queue);
         while let Some(queued) = queue.pop() {
@@ -272,6 +280,10 @@ impl Flow {
             Detection::Wait | Detection::None => self.losses.protocol_unknown += 1,
         }
     }
+}
+
+fn local_side(role: Role) -> Side {
+    if role == Role::Client { Side::Client } else { Side::Server }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub enum Ending {
     Closed,
     /// Bytes needed to find or follow the response are missing.
     Lost,
-    /// Too many were open on the connection; the oldest was given up.
+    /// Too much was open, or the agent stopped: it was given up.
     Evicted,
 }
 
@@ -54,6 +54,8 @@ pub struct Exchange {
     pub number: ExchangeNumber,
     /// The finer of the two where the message was refined.
     pub protocol: Protocol,
+    /// Which end the watched process is.
+    pub local: Side,
     /// Who sent the request (or one-way message).
     pub sender: Side,
     pub request: Box<Message>,

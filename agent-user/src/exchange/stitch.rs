@@ -40,8 +40,9 @@ struct Early {
     end: Option<(Box<End>, Span)>,
 }
 
-#[derive(Default)]
 pub(super) struct Stitcher {
+    /// Which end the watched process is.
+    pub(super) local: Side,
     /// Oldest first.
     open: VecDeque<Open>,
     early: VecDeque<Early>,
@@ -49,6 +50,10 @@ pub(super) struct Stitcher {
 }
 
 impl Stitcher {
+    pub(super) fn new(local: Side) -> Self {
+        Self { local, open: VecDeque::new(), early: VecDeque::new(), next_number: 0 }
+    }
+
     pub(super) fn message(
         &mut self,
         protocol: Protocol,
@@ -85,6 +90,7 @@ impl Stitcher {
         let exchange = Box::new(Exchange {
             number: self.next_number,
             protocol: message.refined.unwrap_or(protocol),
+            local: self.local,
             sender,
             request_position: at.start,
             request_start_ns: at.start_ns,
@@ -262,11 +268,12 @@ impl Stitcher {
         self.open = kept;
     }
 
-    pub(super) fn closed(&mut self, losses: &mut FlowLosses, sink: &mut dyn Sink) {
+    /// Nothing more will come.
+    pub(super) fn over(&mut self, ending: Ending, losses: &mut FlowLosses, sink: &mut dyn Sink) {
         losses.responses_without_request += self.early.len() as u64;
         self.early.clear();
         for mut open in self.open.drain(..) {
-            open.exchange.ending = Ending::Closed;
+            open.exchange.ending = ending;
             sink.finished(open.exchange);
         }
     }

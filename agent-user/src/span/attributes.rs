@@ -125,7 +125,7 @@ fn network(span: &Span, visit: &mut Visit<'_>) {
         visit("server.address", AttributeRef::Text(unix_path));
         return;
     }
-    let (server, peer_key) = match span.side {
+    let (server, peer_key) = match span.side() {
         Side::Client => (remote, "network.peer.address"),
         Side::Server => (local, "client.address"),
     };

@@ -69,16 +69,19 @@ pub enum Status {
 #[derive(Clone, Debug)]
 pub struct Span {
     pub exchange: Box<Exchange>,
-    /// Which side the watched process was on.
-    pub side: Side,
     pub instance: Arc<Instance>,
     pub endpoints: Arc<Endpoints>,
 }
 
 impl Span {
+    /// Which side the watched process was on.
+    pub fn side(&self) -> Side {
+        self.exchange.local
+    }
+
     pub fn kind(&self) -> Kind {
         let request = &self.exchange.request;
-        if self.side == Side::Server {
+        if self.side() == Side::Server {
             return Kind::Server;
         }
         let messaging = self.exchange.protocol.family() == Family::Messaging;
@@ -120,7 +123,7 @@ impl Span {
         let failed = self
             .outcomes()
             .any(|outcome| matches!(outcome, Outcome::Error(_)));
-        if failed || self.is_cut_off() || naming::status_means_error(&self.exchange, self.side) {
+        if failed || self.is_cut_off() || naming::status_means_error(&self.exchange, self.side()) {
             Status::Error
         } else {
             Status::Unset

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Actor;
-use crate::exchange::{Ending, Exchange};
+use crate::exchange::Exchange;
 use crate::protocol::{Class, End, Message, Pairing};
 use crate::protocol::{Ends, LostReason, Parser, Resync, Step};
 

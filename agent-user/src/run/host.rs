@@ -1,0 +1,73 @@
+//! What the agent says of itself and its host.
+//!
+//! Enters: files below /proc, /etc. Leaves: the agent's identity on the wire, what it uses. Clocks are read here and in
+//! `run` only.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use spanhound_proto::v1;
+
+/// The agent as the collector knows it. The id survives restarts: it comes from the machine, not from the run.
+pub(super) fn agent(boot_id: &str) -> v1::Agent {
+    let host_name = trimmed("/proc/sys/kernel/hostname");
+    let machine_id = trimmed("/etc/machine-id");
+    v1::Agent {
+        id: if machine_id.is_empty() { host_name.clone() } else { machine_id },
+        host_name,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel_release: trimmed("/proc/sys/kernel/osrelease"),
+        started_unix_ns: unix_ns(),
+        boot_id: boot_id.to_owned(),
+    }
+}
+
+fn trimmed(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+pub(super) fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}
+
+pub(super) fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// CPU time this process has used, all threads.
+pub(super) fn cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid, writable timespec for the duration of the call; the clock ids used exist since Linux 2.6.
+    let failed = unsafe { libc::clock_gettime(clock, &raw mut time) } != 0;
+    if failed { 0 } else { time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64 }
+}
+
+pub(super) fn ticks_per_second() -> u64 {
+    // SAFETY: sysconf only reads; it answers -1 for an unknown name.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)
+}
+
+/// Resident memory (proc(5), `VmRSS`).
+pub(super) fn resident_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1_024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_and_sizes_are_plausible() {
+        assert!(monotonic_ns() > 0 && cpu_ns() > 0 && ticks_per_second() >= 100);
+        assert!(unix_ns() > 1_700_000_000_000_000_000);
+        assert!(resident_bytes() > 100_000);
+        assert!(!agent("x").kernel_release.is_empty());
+    }
+}

@@ -1,0 +1,273 @@
+//! Run: the agent at work. Alone it sees every room, and (with `kernel`) alone it reads clocks.
+//!
+//! Enters: a checked configuration. Leaves: spans, to the exporters, until it is told to stop. Bounded: batches by
+//! [`BATCH_SPANS_MAX`] and [`BATCH_AGE_NS`]; events a turn. One thread captures and reconstructs; exporters run beside it.
+
+mod connections;
+mod host;
+mod pipeline;
+mod selection;
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use spanhound_common::rule::{PROCESS_IGNORED, PortRule};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::batch::{Batch, wire};
+use crate::config::Config;
+use crate::export::{BadUrl, Door, collector, otlp};
+use crate::health::{HookReport, Snapshot};
+use crate::kernel::{Capture, CaptureError, ProcessRule, Settings};
+use crate::process::{Directory, Procfs};
+
+pub use pipeline::{Order, Pipeline};
+
+const BATCH_SPANS_MAX: usize = 1_024;
+const BATCH_AGE_NS: u64 = 1_000_000_000;
+const HEALTH_AGE_NS: u64 = 5_000_000_000;
+/// How long the agent sleeps when events come, and when none do. The kernel wakes it when the ring buffer fills.
+const BUSY_WAIT_MS: i32 = 20;
+const IDLE_WAIT_MS: i32 = 100;
+/// Events taken between two looks at the clock.
+const EVENTS_A_TURN: usize = 8_192;
+const PROCESSES_MAX: usize = 8_192;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    #[error("collector.url: {0}")]
+    CollectorUrl(#[source] BadUrl),
+    #[error("otlp.url: {0}")]
+    OtlpUrl(#[source] BadUrl),
+    #[error("cannot start the export threads: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// Runs until SIGINT or SIGTERM.
+///
+/// # Errors
+///
+/// When capture cannot start or an exporter cannot be set up; nothing is left loaded then.
+pub fn run(config: &Config) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("export")
+        .enable_all()
+        .build()
+        .map_err(RunError::Runtime)?;
+    let procfs = Procfs::new("/proc");
+    let seed = RandomState::new().hash_one(host::unix_ns());
+    let sender = wire::Sender { run_id: seed, agent: host::agent(&procfs.boot_id()) };
+    let (doors, exporters) = {
+        let _inside = runtime.enter();
+        exporters(config, &sender)?
+    };
+    let capture = Capture::start(&capture_settings(config))?;
+    let stop = stop_on_signal(&runtime);
+    let directory = Directory::new(procfs, host::ticks_per_second(), PROCESSES_MAX);
+    info!(version = sender.agent.version, kernel = sender.agent.kernel_release, "watching");
+    let agent = Agent {
+        pipeline: Pipeline::new(config, directory, seed),
+        capture,
+        doors,
+        batch_started_ns: host::monotonic_ns(),
+        health_due_ns: 0,
+    };
+    agent.work(&stop);
+    runtime.block_on(async {
+        for exporter in exporters {
+            if let Err(error) = exporter.await {
+                warn!(%error, "an exporter failed");
+            }
+        }
+    });
+    Ok(())
+}
+
+type Exporters = (Vec<Door>, Vec<JoinHandle<()>>);
+
+fn exporters(config: &Config, sender: &wire::Sender) -> Result<Exporters, RunError> {
+    let (mut doors, mut tasks) = (Vec::new(), Vec::new());
+    if !config.collector.url.is_empty() {
+        let (door, batches) = Door::new("collector");
+        let settings =
+            collector::Settings { url: config.collector.url.clone(), buffer_bytes: config.collector.buffer_bytes };
+        let exporter = collector::Exporter::new(&settings, sender.clone(), door.counters.clone())
+            .map_err(RunError::CollectorUrl)?;
+        tasks.push(tokio::spawn(exporter.run(batches)));
+        doors.push(door);
+    }
+    if !config.otlp.url.is_empty() {
+        let (door, batches) = Door::new("otlp");
+        let exporter =
+            otlp::Exporter::new(&config.otlp.url, config.otlp.transport, sender.clone(), door.counters.clone())
+                .map_err(RunError::OtlpUrl)?;
+        tasks.push(tokio::spawn(exporter.run(batches)));
+        doors.push(door);
+    }
+    Ok((doors, tasks))
+}
+
+fn capture_settings(config: &Config) -> Settings {
+    Settings {
+        tier: config.capture.tier,
+        ring_bytes: config.capture.ring_bytes,
+        connections: config.capture.connections,
+        unix: config.capture.unix,
+        udp: config.capture.udp,
+        ignored_pids: config.select.exclude_pids.clone(),
+        ports: config.select.exclude_ports.iter().map(|port| (*port, PortRule::Ignored)).collect(),
+        ..Settings::default()
+    }
+}
+
+fn stop_on_signal(runtime: &tokio::runtime::Runtime) -> Arc<AtomicBool> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop: Arc<AtomicBool> = Arc::default();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let stop = stop.clone();
+        runtime.spawn(async move {
+            match signal(kind) {
+                Ok(mut signals) => {
+                    signals.recv().await;
+                    stop.store(true, Ordering::Relaxed);
+                }
+                Err(error) => warn!(%error, "cannot listen for a signal; only SIGKILL will stop the agent"),
+            }
+        });
+    }
+    stop
+}
+
+struct Agent {
+    pipeline: Pipeline,
+    capture: Capture,
+    doors: Vec<Door>,
+    batch_started_ns: u64,
+    health_due_ns: u64,
+}
+
+impl Agent {
+    fn work(mut self, stop: &AtomicBool) {
+        let mut wait_ms = BUSY_WAIT_MS;
+        while !stop.load(Ordering::Relaxed) {
+            self.sleep(wait_ms);
+            let events = self.turn();
+            wait_ms = if events == 0 { IDLE_WAIT_MS } else { BUSY_WAIT_MS };
+        }
+        info!("stopping");
+        self.turn();
+        self.pipeline.finish();
+        self.health_due_ns = 0;
+        self.send(host::monotonic_ns(), true);
+    }
+
+    fn turn(&mut self) -> usize {
+        let mut events = 0;
+        loop {
+            let pipeline = &mut self.pipeline;
+            let taken = self.capture.poll(EVENTS_A_TURN, |event| pipeline.event(event));
+            self.obey();
+            events += taken;
+            let now_ns = host::monotonic_ns();
+            self.pipeline.tick(now_ns);
+            self.send(now_ns, false);
+            if taken < EVENTS_A_TURN {
+                return events;
+            }
+        }
+    }
+
+    /// Waits for the kernel's wake-up, at most so long.
+    fn sleep(&self, wait_ms: i32) {
+        let Some(wake_up) = self.capture.wake_up() else {
+            std::thread::sleep(std::time::Duration::from_millis(wait_ms.unsigned_abs().into()));
+            return;
+        };
+        let mut poll = libc::pollfd { fd: wake_up.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: `poll` points to one pollfd that lives through the call; the descriptor is borrowed from `self.capture`.
+        // An interrupted or failed wait is a short wait, which is harmless.
+        let _ = unsafe { libc::poll(&raw mut poll, 1, wait_ms) };
+    }
+
+    fn obey(&mut self) {
+        for order in self.pipeline.take_orders() {
+            match order {
+                Order::SetBudget { connection, bytes } => self.capture.set_budget(connection, bytes, bytes),
+                Order::Ignore { connection } => self.capture.ignore(connection),
+                Order::IgnoreProcess { pid } => {
+                    self.capture.set_process(pid, ProcessRule { flags: PROCESS_IGNORED, ..ProcessRule::default() });
+                }
+                Order::ForgetProcess { pid } => self.capture.forget_process(pid),
+            }
+        }
+    }
+
+    /// Sends what is due, everything if `all`.
+    fn send(&mut self, now_ns: u64, all: bool) {
+        let health_due = now_ns >= self.health_due_ns;
+        let old = now_ns.saturating_sub(self.batch_started_ns) >= BATCH_AGE_NS;
+        let waiting = self.pipeline.linked_len();
+        if !(all || health_due || waiting >= BATCH_SPANS_MAX || (old && waiting > 0)) {
+            return;
+        }
+        self.batch_started_ns = now_ns;
+        let unix_offset_ns = host::unix_ns().wrapping_sub(now_ns);
+        let mut spans = self.pipeline.take_linked();
+        let mut health = health_due.then(|| self.snapshot());
+        if health_due {
+            self.health_due_ns = now_ns + HEALTH_AGE_NS;
+        }
+        while !spans.is_empty() || health.is_some() {
+            let rest = spans.split_off(spans.len().min(BATCH_SPANS_MAX));
+            let batch = Arc::new(Batch { spans, health: health.take(), unix_offset_ns });
+            for door in &self.doors {
+                door.push(batch.clone());
+            }
+            spans = rest;
+        }
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let mut counters = self.pipeline.report();
+        let ledger = &mut self.pipeline.ledger;
+        for loss in self.capture.losses() {
+            ledger.set(loss.loss.name(), loss.count);
+        }
+        for door in &self.doors {
+            let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            let (given_up, refused, sent, retries) = door_names(door.name);
+            ledger.set(given_up, load(&door.counters.spans_given_up));
+            ledger.set(refused, load(&door.counters.spans_refused));
+            counters.push((sent, load(&door.counters.spans_sent)));
+            counters.push((retries, load(&door.counters.retries)));
+        }
+        let hooks = self.capture.hooks().iter().map(|hook| HookReport {
+            event: hook.event.to_owned(),
+            tier: hook.tier.unwrap_or_default().to_owned(),
+            problem: hook.refused.join("; "),
+        });
+        Snapshot {
+            time_unix_ns: host::unix_ns(),
+            losses: ledger.totals(),
+            counters,
+            by_service: ledger.by_service(),
+            resident_bytes: host::resident_bytes(),
+            cpu_ns: host::cpu_ns(),
+            hooks: hooks.collect(),
+        }
+    }
+}
+
+fn door_names(door: &str) -> (&'static str, &'static str, &'static str, &'static str) {
+    match door {
+        "otlp" => ("otlp_spans_given_up", "otlp_spans_refused", "otlp_spans_sent", "otlp_retries"),
+        _ => ("collector_spans_given_up", "collector_spans_refused", "collector_spans_sent", "collector_retries"),
+    }
+}

@@ -1,0 +1,349 @@
+//! Every room from connection to batch, in one piece and without a clock: what the agent does with events.
+//!
+//! Enters: events, and the time now and then. Leaves: linked spans, orders to capture, the loss ledger. Bounded: by its
+//! rooms. Deliberately absent: the kernel, the network, clocks.
+
+use std::sync::Arc;
+
+use super::connections::{Connections, Live};
+use super::selection::Selection;
+use crate::batch::{Linked, Pending};
+use crate::config::Config;
+use crate::connection::stream::Chunk;
+use crate::event::{Closed, ConnectionId, Data, Direction, Event, Opened, Role, SequencePair, TimeNs, Transport};
+use crate::exchange::flow::{FlowStart, Wants};
+use crate::exchange::{Exchange, Flow, Sink};
+use crate::health::Ledger;
+use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
+use crate::process::{Directory, Instance};
+use crate::protocol::{Pairing, Settings, Side};
+use crate::span::{Endpoints, Span};
+
+/// Spans that may wait for their link.
+const PENDING_MAX: usize = 65_536;
+/// Orders to capture kept between two of its polls.
+const ORDERS_MAX: usize = 4_096;
+
+/// What capture should do, decided here because only here protocols are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    SetBudget { connection: ConnectionId, bytes: u32 },
+    Ignore { connection: ConnectionId },
+    IgnoreProcess { pid: u32 },
+    ForgetProcess { pid: u32 },
+}
+
+pub struct Pipeline {
+    directory: Directory,
+    selection: Selection,
+    connections: Connections,
+    serial: u32,
+    settings: Settings,
+    linker: Linker,
+    pending: Pending,
+    decisions: Vec<Decision>,
+    linked: Vec<Linked>,
+    orders: Vec<Order>,
+    pub ledger: Ledger,
+    events: u64,
+    spans: u64,
+    unknown_connections: u64,
+    orders_turned_away: u64,
+}
+
+impl Pipeline {
+    /// `seed` keeps made-up span ids of different agents apart.
+    pub fn new(config: &Config, directory: Directory, seed: u64) -> Self {
+        Self {
+            directory,
+            selection: Selection::new(&config.select),
+            // Twice the kernel's number: the kernel forgets first, and shows a connection it forgot under a new id.
+            connections: Connections::new(2 * config.capture.connections as usize),
+            serial: 0,
+            settings: Settings { keep_literals: config.privacy.keep_literals, ..Settings::default() },
+            linker: Linker::new(Limits::default(), seed),
+            pending: Pending::new(PENDING_MAX),
+            decisions: Vec::new(),
+            linked: Vec::new(),
+            orders: Vec::new(),
+            ledger: Ledger::default(),
+            events: 0,
+            spans: 0,
+            unknown_connections: 0,
+            orders_turned_away: 0,
+        }
+    }
+
+    pub fn event(&mut self, event: Event<'_>) {
+        self.events += 1;
+        match event {
+            Event::Opened(opened) => self.opened(&opened),
+            Event::Data(data) => self.data(&data),
+            Event::Closed(closed) => self.closed(&closed),
+            Event::ProcessStarted(started) => {
+                if started.exec {
+                    self.directory.forget(started.pid);
+                }
+            }
+            Event::ProcessEnded(ended) => {
+                self.directory.forget(ended.pid);
+                self.linker.process_ended(ended.pid);
+                self.order(Order::ForgetProcess { pid: ended.pid });
+            }
+        }
+    }
+
+    /// Lets decisions fall that are due. Call it a few times a second.
+    pub fn tick(&mut self, now_ns: TimeNs) {
+        self.linker.decide(now_ns, &mut self.decisions);
+        self.take_decisions();
+    }
+
+    /// Ends everything, as when the agent stops.
+    pub fn finish(&mut self) {
+        let live: Vec<_> = self.connections.drain().collect();
+        for (id, mut live) in live {
+            let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, id, &live_facts(&live));
+            live.flow.given_up(&mut listener);
+        }
+        self.linker.flush(&mut self.decisions);
+        self.take_decisions();
+    }
+
+    /// Spans that have their link.
+    pub fn take_linked(&mut self) -> Vec<Linked> {
+        std::mem::take(&mut self.linked)
+    }
+
+    pub fn linked_len(&self) -> usize {
+        self.linked.len()
+    }
+
+    pub fn take_orders(&mut self) -> std::vec::Drain<'_, Order> {
+        self.orders.drain(..)
+    }
+
+    /// What was turned away by the rooms in here, added to the ledger; and what was done.
+    pub fn report(&mut self) -> Vec<(&'static str, u64)> {
+        let link = self.linker.counters();
+        let processes = self.directory.counters();
+        let losses = [
+            ("link_exchanges_evicted", link.exchanges_evicted),
+            ("link_threads_evicted", link.threads_evicted),
+            ("link_connections_evicted", link.connections_evicted),
+            ("link_unknown_exchanges", link.unknown_exchanges),
+            ("link_repeated_exchanges", link.repeated_exchanges),
+            ("spans_pending_turned_away", self.pending.turned_away()),
+            ("connections_evicted", self.connections.evicted),
+            ("data_of_unknown_connections", self.unknown_connections),
+            ("capture_orders_turned_away", self.orders_turned_away),
+            ("processes_evicted", processes.processes_evicted),
+        ];
+        for (reason, total) in losses {
+            self.ledger.set(reason, total);
+        }
+        vec![
+            ("events", self.events),
+            ("spans", self.spans),
+            ("connections_live", self.connections.len() as u64),
+            ("processes_known", self.directory.len() as u64),
+            ("processes_unreadable", processes.processes_unreadable),
+            ("spans_pending", self.pending.len() as u64),
+            ("link_waits_given_up", link.waits_given_up),
+        ]
+    }
+
+    fn opened(&mut self, opened: &Opened) {
+        let instance = self.directory.instance(opened.actor.pid);
+        if !self.selection.is_watched(&instance) {
+            self.order(Order::IgnoreProcess { pid: opened.actor.pid });
+            self.order(Order::Ignore { connection: opened.connection });
+            return;
+        }
+        self.linker.set_style(opened.actor.pid, Style::of(&instance.executable));
+        if !opened.adopted && opened.role != Role::Unknown {
+            self.linker.opened(opened.connection, opened.actor, opened.role == Role::Client, opened.time_ns);
+        }
+        let port = |address: Option<std::net::SocketAddr>| address.map_or(0, |address| address.port());
+        let flow = Flow::new(
+            &FlowStart {
+                role: opened.role,
+                local_port: port(opened.local),
+                remote_port: port(opened.remote),
+                from_start: !opened.adopted,
+                datagram: opened.transport == Transport::Udp,
+                forced: None,
+            },
+            &self.settings,
+        );
+        self.serial = self.serial.wrapping_add(1);
+        let live = Live {
+            flow,
+            endpoints: Arc::new(Endpoints::new(opened.local, opened.remote, &opened.unix_path)),
+            instance,
+            sequence: opened.sequence,
+            network_namespace: opened.network_namespace,
+            serial: self.serial,
+            told: None,
+            moved: true,
+        };
+        if let Some(mut evicted) = self.connections.insert(opened.connection, live) {
+            let facts = live_facts(&evicted);
+            let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, opened.connection, &facts);
+            evicted.flow.given_up(&mut listener);
+        }
+    }
+
+    fn data(&mut self, data: &Data<'_>) {
+        let Some(live) = self.connections.get_mut(data.connection) else {
+            self.unknown_connections += 1;
+            return self.order(Order::Ignore { connection: data.connection });
+        };
+        self.linker.touched(data.connection, data.actor, data.direction == Direction::In, data.time_ns);
+        // A socket inherited over fork or passed to another process belongs to whoever moves its bytes.
+        if live.instance.pid != data.actor.pid && data.actor.pid != 0 {
+            live.instance = self.directory.instance(data.actor.pid);
+            self.linker.set_style(data.actor.pid, Style::of(&live.instance.executable));
+        }
+        let chunk = Chunk {
+            time_ns: data.time_ns,
+            actor: data.actor,
+            position: data.position,
+            moved: data.moved,
+            bytes: data.bytes,
+        };
+        let facts = live_facts(live);
+        let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, data.connection, &facts);
+        live.flow.data(data.direction, &chunk, &mut listener);
+        let losses = live.flow.take_losses();
+        if !losses.is_zero() {
+            for (reason, count) in losses.named() {
+                self.ledger.add_for(&live.instance.service, reason, count);
+            }
+        }
+        let wants = live.flow.wants();
+        if live.told != Some(wants) {
+            live.told = Some(wants);
+            self.order(match wants {
+                Wants::Prefix(bytes) => Order::SetBudget { connection: data.connection, bytes },
+                Wants::Nothing => Order::Ignore { connection: data.connection },
+            });
+        }
+    }
+
+    fn closed(&mut self, closed: &Closed) {
+        let Some(mut live) = self.connections.remove(closed.connection) else { return };
+        let facts = live_facts(&live);
+        let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, closed.connection, &facts);
+        live.flow.closed(closed.time_ns, &mut listener);
+        for (reason, count) in live.flow.take_losses().named() {
+            self.ledger.add_for(&live.instance.service, reason, count);
+        }
+        self.linker.connection_closed(closed.connection);
+    }
+
+    fn take_decisions(&mut self) {
+        for decision in self.decisions.drain(..) {
+            if let Some(linked) = self.pending.link(decision) {
+                self.linked.push(linked);
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        if self.orders.len() < ORDERS_MAX {
+            self.orders.push(order);
+        } else {
+            self.orders_turned_away += 1;
+        }
+    }
+}
+
+/// What a listener must know of the connection while its flow is borrowed.
+struct Facts {
+    instance: Arc<Instance>,
+    endpoints: Arc<Endpoints>,
+    sequence: Option<SequencePair>,
+    network_namespace: u32,
+    serial: u32,
+}
+
+fn live_facts(live: &Live) -> Facts {
+    Facts {
+        instance: live.instance.clone(),
+        endpoints: live.endpoints.clone(),
+        sequence: live.sequence,
+        network_namespace: live.network_namespace,
+        serial: live.serial,
+    }
+}
+
+/// Takes exchanges from a flow to the link room and to the spans that wait for it.
+struct Listener<'a> {
+    linker: &'a mut Linker,
+    pending: &'a mut Pending,
+    spans: &'a mut u64,
+    connection: ConnectionId,
+    facts: &'a Facts,
+}
+
+fn listener<'a>(
+    linker: &'a mut Linker,
+    pending: &'a mut Pending,
+    spans: &'a mut u64,
+    connection: ConnectionId,
+    facts: &'a Facts,
+) -> Listener<'a> {
+    Listener { linker, pending, spans, connection, facts }
+}
+
+impl Listener<'_> {
+    fn id(&self, exchange: &Exchange) -> ExchangeId {
+        ExchangeId(u64::from(self.facts.serial) << 32 | (exchange.number & 0xFFFF_FFFF))
+    }
+}
+
+impl Sink for Listener<'_> {
+    fn began(&mut self, exchange: &Exchange) {
+        let side = exchange.local;
+        let Endpoints { local, remote, .. } = *self.facts.endpoints;
+        let (client_address, server_address) = match side {
+            Side::Client => (local, remote),
+            Side::Server => (remote, local),
+        };
+        let request = &exchange.request;
+        self.linker.seen(&Seen {
+            id: self.id(exchange),
+            side,
+            actor: exchange.request_actor,
+            connection: self.connection,
+            time_ns: exchange.request_start_ns,
+            sequence: self.facts.sequence,
+            position: Some(exchange.request_position),
+            client_address,
+            server_address,
+            network_namespace: self.facts.network_namespace,
+            stream_id: match request.pairing {
+                Pairing::Id(id) => id,
+                Pairing::InOrder => 0,
+            },
+            context: request.context.as_deref(),
+            operation: &request.operation,
+            target: &request.target,
+        });
+    }
+
+    fn finished(&mut self, exchange: Box<Exchange>) {
+        *self.spans += 1;
+        let id = self.id(&exchange);
+        let span = Span {
+            instance: self.facts.instance.clone(),
+            endpoints: self.facts.endpoints.clone(),
+            exchange,
+        };
+        let actor = span.exchange.response_actor.unwrap_or(span.exchange.request_actor);
+        let end_ns = span.end_ns();
+        self.pending.add(id, span);
+        self.linker.finished(id, end_ns, actor);
+    }
+}
