@@ -15,7 +15,10 @@ pub enum ConfigError {
     #[error("cannot read the configuration {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the configuration {} is not valid: {source}", path.display())]
-    Invalid { path: PathBuf, source: Box<toml::de::Error> },
+    Invalid {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
     #[error("configuration: {0}")]
     Contradiction(String),
 }
@@ -91,7 +94,10 @@ pub struct PrivacyConfig {
 
 impl Default for CollectorConfig {
     fn default() -> Self {
-        Self { url: "http://127.0.0.1:4316".to_owned(), buffer_bytes: 16 * 1024 * 1024 }
+        Self {
+            url: "http://127.0.0.1:4316".to_owned(),
+            buffer_bytes: 16 * 1024 * 1024,
+        }
     }
 }
 
@@ -113,10 +119,14 @@ impl Config {
     ///
     /// When the file cannot be read, is no TOML, or has a key nobody knows.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| ConfigError::Invalid { path: path.to_owned(), source: Box::new(source) })
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Invalid {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
     }
 
     /// # Errors
@@ -138,7 +148,9 @@ impl Config {
         }
         let empty = |rule: &Rule| *rule == Rule::default();
         if self.select.include.iter().chain(&self.select.exclude).any(empty) {
-            return contradiction("a rule under select must name an executable, service, container_id or systemd_unit");
+            return contradiction(
+                "a rule under select must name an executable, service, container_id or systemd_unit",
+            );
         }
         Ok(())
     }
@@ -163,7 +175,12 @@ mod tests {
     fn unknown_keys_and_wrong_types_are_named() {
         let error = parse("[capture]\nring_byte = 1").unwrap_err().to_string();
         assert!(error.contains("ring_byte"), "{error}");
-        assert!(parse("[capture]\ntier = \"magic\"").unwrap_err().to_string().contains("magic"));
+        assert!(
+            parse("[capture]\ntier = \"magic\"")
+                .unwrap_err()
+                .to_string()
+                .contains("magic")
+        );
     }
 
     #[test]
@@ -175,13 +192,18 @@ mod tests {
             "[[select.exclude]]",
             "[collector]\nbuffer_bytes = 1",
         ] {
-            assert!(matches!(parse(text).unwrap().check(), Err(ConfigError::Contradiction(_))), "{text}");
+            assert!(
+                matches!(parse(text).unwrap().check(), Err(ConfigError::Contradiction(_))),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = Config::read(Path::new("/nonexistent/agent.toml")).unwrap_err().to_string();
+        let error = Config::read(Path::new("/nonexistent/agent.toml"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/nonexistent/agent.toml"), "{error}");
     }
 }

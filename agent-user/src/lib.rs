@@ -8,6 +8,7 @@
 //! turned away). `run` alone sees all of them; `replay` and `infer` are the same rooms fed from a file.
 
 pub mod batch;
+pub mod config;
 pub mod connection;
 pub mod event;
 pub mod exchange;
@@ -18,4 +19,5 @@ pub mod link;
 pub mod process;
 pub mod protocol;
 pub mod replay;
+pub mod run;
 pub mod span;

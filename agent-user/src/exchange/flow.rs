@@ -283,7 +283,11 @@ impl Flow {
 }
 
 fn local_side(role: Role) -> Side {
-    if role == Role::Client { Side::Client } else { Side::Server }
+    if role == Role::Client {
+        Side::Client
+    } else {
+        Side::Server
+    }
 }
 
 #[cfg(test)]

@@ -109,8 +109,9 @@ pub struct FlowLosses {
 }
 
 impl FlowLosses {
-    /// Name and count of every reason, zero or not. The names are documented in docs/LOSSES.md.
-    pub fn named(&self) -> [(&'static str, u64); 11] {
+    /// Name and count of every loss, zero or not. The names are documented in docs/LOSSES.md. What nobody could have
+    /// read (an unknown protocol, a response to a request from before we looked) is no loss.
+    pub fn named(&self) -> [(&'static str, u64); 9] {
         [
             ("stream_missing_bytes", self.missing_bytes),
             ("parser_resyncs", self.resyncs),
@@ -118,10 +119,8 @@ impl FlowLosses {
             ("parser_too_large", self.too_large),
             ("parser_missing_state", self.missing_state),
             ("parser_unsupported", self.unsupported),
-            ("responses_without_request", self.responses_without_request),
             ("exchanges_evicted", self.exchanges_evicted),
             ("responses_lost", self.responses_lost),
-            ("protocol_unknown", self.protocol_unknown),
             ("chunks_turned_away", self.chunks_turned_away),
         ]
     }

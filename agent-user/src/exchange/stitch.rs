@@ -51,7 +51,12 @@ pub(super) struct Stitcher {
 
 impl Stitcher {
     pub(super) fn new(local: Side) -> Self {
-        Self { local, open: VecDeque::new(), early: VecDeque::new(), next_number: 0 }
+        Self {
+            local,
+            open: VecDeque::new(),
+            early: VecDeque::new(),
+            next_number: 0,
+        }
     }
 
     pub(super) fn message(

@@ -22,6 +22,20 @@ pub enum TierChoice {
     Syscall,
 }
 
+impl TierChoice {
+    /// By the name it has in the configuration.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "fentry" => Some(Self::Fentry),
+            "kprobe" => Some(Self::Kprobe),
+            "tracepoint" => Some(Self::Tracepoint),
+            "syscall" => Some(Self::Syscall),
+            _ => None,
+        }
+    }
+}
+
 /// What capture starts with.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -37,12 +37,21 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) fn new(limit: usize) -> Self {
-        Self { live: FxHashMap::default(), round: VecDeque::new(), limit: limit.max(1), evicted: 0 }
+        Self {
+            live: FxHashMap::default(),
+            round: VecDeque::new(),
+            limit: limit.max(1),
+            evicted: 0,
+        }
     }
 
     /// Adds a connection; answers the one that had to go for it.
     pub(super) fn insert(&mut self, id: ConnectionId, live: Live) -> Option<Box<Live>> {
-        let evicted = if self.live.len() >= self.limit { self.evict() } else { None };
+        let evicted = if self.live.len() >= self.limit {
+            self.evict()
+        } else {
+            None
+        };
         if self.live.insert(id, Box::new(live)).is_none() {
             self.round.push_back(id);
         }
@@ -55,7 +64,9 @@ impl Connections {
     fn evict(&mut self) -> Option<Box<Live>> {
         for _ in 0..2 * self.round.len() {
             let id = self.round.pop_front()?;
-            let Some(live) = self.live.get_mut(&id) else { continue };
+            let Some(live) = self.live.get_mut(&id) else {
+                continue;
+            };
             if std::mem::take(&mut live.moved) {
                 self.round.push_back(id);
                 continue;

@@ -13,7 +13,11 @@ pub(super) fn agent(boot_id: &str) -> v1::Agent {
     let host_name = trimmed("/proc/sys/kernel/hostname");
     let machine_id = trimmed("/etc/machine-id");
     v1::Agent {
-        id: if machine_id.is_empty() { host_name.clone() } else { machine_id },
+        id: if machine_id.is_empty() {
+            host_name.clone()
+        } else {
+            machine_id
+        },
         host_name,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel_release: trimmed("/proc/sys/kernel/osrelease"),
@@ -27,7 +31,9 @@ fn trimmed(path: &str) -> String {
 }
 
 pub(super) fn unix_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64)
 }
 
 pub(super) fn monotonic_ns() -> u64 {
@@ -40,10 +46,17 @@ pub(super) fn cpu_ns() -> u64 {
 }
 
 fn clock_ns(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a valid, writable timespec for the duration of the call; the clock ids used exist since Linux 2.6.
     let failed = unsafe { libc::clock_gettime(clock, &raw mut time) } != 0;
-    if failed { 0 } else { time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64 }
+    if failed {
+        0
+    } else {
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
 }
 
 pub(super) fn ticks_per_second() -> u64 {

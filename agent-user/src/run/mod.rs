@@ -63,7 +63,10 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         .map_err(RunError::Runtime)?;
     let procfs = Procfs::new("/proc");
     let seed = RandomState::new().hash_one(host::unix_ns());
-    let sender = wire::Sender { run_id: seed, agent: host::agent(&procfs.boot_id()) };
+    let sender = wire::Sender {
+        run_id: seed,
+        agent: host::agent(&procfs.boot_id()),
+    };
     let (doors, exporters) = {
         let _inside = runtime.enter();
         exporters(config, &sender)?
@@ -71,7 +74,11 @@ pub fn run(config: &Config) -> Result<(), RunError> {
     let capture = Capture::start(&capture_settings(config))?;
     let stop = stop_on_signal(&runtime);
     let directory = Directory::new(procfs, host::ticks_per_second(), PROCESSES_MAX);
-    info!(version = sender.agent.version, kernel = sender.agent.kernel_release, "watching");
+    info!(
+        version = sender.agent.version,
+        kernel = sender.agent.kernel_release,
+        "watching"
+    );
     let agent = Agent {
         pipeline: Pipeline::new(config, directory, seed),
         capture,
@@ -96,8 +103,10 @@ fn exporters(config: &Config, sender: &wire::Sender) -> Result<Exporters, RunErr
     let (mut doors, mut tasks) = (Vec::new(), Vec::new());
     if !config.collector.url.is_empty() {
         let (door, batches) = Door::new("collector");
-        let settings =
-            collector::Settings { url: config.collector.url.clone(), buffer_bytes: config.collector.buffer_bytes };
+        let settings = collector::Settings {
+            url: config.collector.url.clone(),
+            buffer_bytes: config.collector.buffer_bytes,
+        };
         let exporter = collector::Exporter::new(&settings, sender.clone(), door.counters.clone())
             .map_err(RunError::CollectorUrl)?;
         tasks.push(tokio::spawn(exporter.run(batches)));
@@ -105,9 +114,13 @@ fn exporters(config: &Config, sender: &wire::Sender) -> Result<Exporters, RunErr
     }
     if !config.otlp.url.is_empty() {
         let (door, batches) = Door::new("otlp");
-        let exporter =
-            otlp::Exporter::new(&config.otlp.url, config.otlp.transport, sender.clone(), door.counters.clone())
-                .map_err(RunError::OtlpUrl)?;
+        let exporter = otlp::Exporter::new(
+            &config.otlp.url,
+            config.otlp.transport,
+            sender.clone(),
+            door.counters.clone(),
+        )
+        .map_err(RunError::OtlpUrl)?;
         tasks.push(tokio::spawn(exporter.run(batches)));
         doors.push(door);
     }
@@ -122,7 +135,12 @@ fn capture_settings(config: &Config) -> Settings {
         unix: config.capture.unix,
         udp: config.capture.udp,
         ignored_pids: config.select.exclude_pids.clone(),
-        ports: config.select.exclude_ports.iter().map(|port| (*port, PortRule::Ignored)).collect(),
+        ports: config
+            .select
+            .exclude_ports
+            .iter()
+            .map(|port| (*port, PortRule::Ignored))
+            .collect(),
         ..Settings::default()
     }
 }
@@ -190,7 +208,11 @@ impl Agent {
             std::thread::sleep(std::time::Duration::from_millis(wait_ms.unsigned_abs().into()));
             return;
         };
-        let mut poll = libc::pollfd { fd: wake_up.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd {
+            fd: wake_up.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         // SAFETY: `poll` points to one pollfd that lives through the call; the descriptor is borrowed from `self.capture`.
         // An interrupted or failed wait is a short wait, which is harmless.
         let _ = unsafe { libc::poll(&raw mut poll, 1, wait_ms) };
@@ -202,7 +224,13 @@ impl Agent {
                 Order::SetBudget { connection, bytes } => self.capture.set_budget(connection, bytes, bytes),
                 Order::Ignore { connection } => self.capture.ignore(connection),
                 Order::IgnoreProcess { pid } => {
-                    self.capture.set_process(pid, ProcessRule { flags: PROCESS_IGNORED, ..ProcessRule::default() });
+                    self.capture.set_process(
+                        pid,
+                        ProcessRule {
+                            flags: PROCESS_IGNORED,
+                            ..ProcessRule::default()
+                        },
+                    );
                 }
                 Order::ForgetProcess { pid } => self.capture.forget_process(pid),
             }
@@ -226,7 +254,11 @@ impl Agent {
         }
         while !spans.is_empty() || health.is_some() {
             let rest = spans.split_off(spans.len().min(BATCH_SPANS_MAX));
-            let batch = Arc::new(Batch { spans, health: health.take(), unix_offset_ns });
+            let batch = Arc::new(Batch {
+                spans,
+                health: health.take(),
+                unix_offset_ns,
+            });
             for door in &self.doors {
                 door.push(batch.clone());
             }
@@ -267,7 +299,17 @@ impl Agent {
 
 fn door_names(door: &str) -> (&'static str, &'static str, &'static str, &'static str) {
     match door {
-        "otlp" => ("otlp_spans_given_up", "otlp_spans_refused", "otlp_spans_sent", "otlp_retries"),
-        _ => ("collector_spans_given_up", "collector_spans_refused", "collector_spans_sent", "collector_retries"),
+        "otlp" => (
+            "otlp_spans_given_up",
+            "otlp_spans_refused",
+            "otlp_spans_sent",
+            "otlp_retries",
+        ),
+        _ => (
+            "collector_spans_given_up",
+            "collector_spans_refused",
+            "collector_spans_sent",
+            "collector_retries",
+        ),
     }
 }

@@ -10,9 +10,11 @@ use super::selection::Selection;
 use crate::batch::{Linked, Pending};
 use crate::config::Config;
 use crate::connection::stream::Chunk;
-use crate::event::{Closed, ConnectionId, Data, Direction, Event, Opened, Role, SequencePair, TimeNs, Transport};
+use crate::event::{
+    Closed, ConnectionId, Data, Direction, Event, Opened, Role, SequencePair, TimeNs, Transport,
+};
 use crate::exchange::flow::{FlowStart, Wants};
-use crate::exchange::{Exchange, Flow, Sink};
+use crate::exchange::{Exchange, Flow, FlowLosses, Sink};
 use crate::health::Ledger;
 use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
 use crate::process::{Directory, Instance};
@@ -45,6 +47,7 @@ pub struct Pipeline {
     linked: Vec<Linked>,
     orders: Vec<Order>,
     pub ledger: Ledger,
+    notes: Notes,
     events: u64,
     spans: u64,
     unknown_connections: u64,
@@ -60,13 +63,17 @@ impl Pipeline {
             // Twice the kernel's number: the kernel forgets first, and shows a connection it forgot under a new id.
             connections: Connections::new(2 * config.capture.connections as usize),
             serial: 0,
-            settings: Settings { keep_literals: config.privacy.keep_literals, ..Settings::default() },
+            settings: Settings {
+                keep_literals: config.privacy.keep_literals,
+                ..Settings::default()
+            },
             linker: Linker::new(Limits::default(), seed),
             pending: Pending::new(PENDING_MAX),
             decisions: Vec::new(),
             linked: Vec::new(),
             orders: Vec::new(),
             ledger: Ledger::default(),
+            notes: Notes::default(),
             events: 0,
             spans: 0,
             unknown_connections: 0,
@@ -103,7 +110,8 @@ impl Pipeline {
     pub fn finish(&mut self) {
         let live: Vec<_> = self.connections.drain().collect();
         for (id, mut live) in live {
-            let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, id, &live_facts(&live));
+            let facts = live_facts(&live);
+            let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, id, &facts);
             live.flow.given_up(&mut listener);
         }
         self.linker.flush(&mut self.decisions);
@@ -150,19 +158,31 @@ impl Pipeline {
             ("processes_unreadable", processes.processes_unreadable),
             ("spans_pending", self.pending.len() as u64),
             ("link_waits_given_up", link.waits_given_up),
+            ("connections_of_unknown_protocol", self.notes.protocol_unknown),
+            ("responses_without_request", self.notes.responses_without_request),
         ]
     }
 
     fn opened(&mut self, opened: &Opened) {
         let instance = self.directory.instance(opened.actor.pid);
         if !self.selection.is_watched(&instance) {
-            self.order(Order::IgnoreProcess { pid: opened.actor.pid });
-            self.order(Order::Ignore { connection: opened.connection });
+            self.order(Order::IgnoreProcess {
+                pid: opened.actor.pid,
+            });
+            self.order(Order::Ignore {
+                connection: opened.connection,
+            });
             return;
         }
-        self.linker.set_style(opened.actor.pid, Style::of(&instance.executable));
+        self.linker
+            .set_style(opened.actor.pid, Style::of(&instance.executable));
         if !opened.adopted && opened.role != Role::Unknown {
-            self.linker.opened(opened.connection, opened.actor, opened.role == Role::Client, opened.time_ns);
+            self.linker.opened(
+                opened.connection,
+                opened.actor,
+                opened.role == Role::Client,
+                opened.time_ns,
+            );
         }
         let port = |address: Option<std::net::SocketAddr>| address.map_or(0, |address| address.port());
         let flow = Flow::new(
@@ -189,7 +209,13 @@ impl Pipeline {
         };
         if let Some(mut evicted) = self.connections.insert(opened.connection, live) {
             let facts = live_facts(&evicted);
-            let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, opened.connection, &facts);
+            let mut listener = listener(
+                &mut self.linker,
+                &mut self.pending,
+                &mut self.spans,
+                opened.connection,
+                &facts,
+            );
             evicted.flow.given_up(&mut listener);
         }
     }
@@ -197,13 +223,21 @@ impl Pipeline {
     fn data(&mut self, data: &Data<'_>) {
         let Some(live) = self.connections.get_mut(data.connection) else {
             self.unknown_connections += 1;
-            return self.order(Order::Ignore { connection: data.connection });
+            return self.order(Order::Ignore {
+                connection: data.connection,
+            });
         };
-        self.linker.touched(data.connection, data.actor, data.direction == Direction::In, data.time_ns);
+        self.linker.touched(
+            data.connection,
+            data.actor,
+            data.direction == Direction::In,
+            data.time_ns,
+        );
         // A socket inherited over fork or passed to another process belongs to whoever moves its bytes.
         if live.instance.pid != data.actor.pid && data.actor.pid != 0 {
             live.instance = self.directory.instance(data.actor.pid);
-            self.linker.set_style(data.actor.pid, Style::of(&live.instance.executable));
+            self.linker
+                .set_style(data.actor.pid, Style::of(&live.instance.executable));
         }
         let chunk = Chunk {
             time_ns: data.time_ns,
@@ -213,32 +247,48 @@ impl Pipeline {
             bytes: data.bytes,
         };
         let facts = live_facts(live);
-        let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, data.connection, &facts);
+        let mut listener = listener(
+            &mut self.linker,
+            &mut self.pending,
+            &mut self.spans,
+            data.connection,
+            &facts,
+        );
         live.flow.data(data.direction, &chunk, &mut listener);
         let losses = live.flow.take_losses();
         if !losses.is_zero() {
-            for (reason, count) in losses.named() {
-                self.ledger.add_for(&live.instance.service, reason, count);
-            }
+            self.notes.take(&losses, &live.instance.service, &mut self.ledger);
         }
         let wants = live.flow.wants();
         if live.told != Some(wants) {
             live.told = Some(wants);
             self.order(match wants {
-                Wants::Prefix(bytes) => Order::SetBudget { connection: data.connection, bytes },
-                Wants::Nothing => Order::Ignore { connection: data.connection },
+                Wants::Prefix(bytes) => Order::SetBudget {
+                    connection: data.connection,
+                    bytes,
+                },
+                Wants::Nothing => Order::Ignore {
+                    connection: data.connection,
+                },
             });
         }
     }
 
     fn closed(&mut self, closed: &Closed) {
-        let Some(mut live) = self.connections.remove(closed.connection) else { return };
+        let Some(mut live) = self.connections.remove(closed.connection) else {
+            return;
+        };
         let facts = live_facts(&live);
-        let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, closed.connection, &facts);
+        let mut listener = listener(
+            &mut self.linker,
+            &mut self.pending,
+            &mut self.spans,
+            closed.connection,
+            &facts,
+        );
         live.flow.closed(closed.time_ns, &mut listener);
-        for (reason, count) in live.flow.take_losses().named() {
-            self.ledger.add_for(&live.instance.service, reason, count);
-        }
+        self.notes
+            .take(&live.flow.take_losses(), &live.instance.service, &mut self.ledger);
         self.linker.connection_closed(closed.connection);
     }
 
@@ -255,6 +305,25 @@ impl Pipeline {
             self.orders.push(order);
         } else {
             self.orders_turned_away += 1;
+        }
+    }
+}
+
+/// What flows report that is no loss: what nobody could have read.
+#[derive(Default)]
+struct Notes {
+    /// Their bytes are counted by the kernel and not copied any more.
+    protocol_unknown: u64,
+    /// As when a connection is adopted between a request and its response.
+    responses_without_request: u64,
+}
+
+impl Notes {
+    fn take(&mut self, flow: &FlowLosses, service: &str, ledger: &mut Ledger) {
+        self.protocol_unknown += flow.protocol_unknown;
+        self.responses_without_request += flow.responses_without_request;
+        for (reason, count) in flow.named() {
+            ledger.add_for(service, reason, count);
         }
     }
 }
@@ -294,7 +363,13 @@ fn listener<'a>(
     connection: ConnectionId,
     facts: &'a Facts,
 ) -> Listener<'a> {
-    Listener { linker, pending, spans, connection, facts }
+    Listener {
+        linker,
+        pending,
+        spans,
+        connection,
+        facts,
+    }
 }
 
 impl Listener<'_> {
@@ -341,7 +416,10 @@ impl Sink for Listener<'_> {
             endpoints: self.facts.endpoints.clone(),
             exchange,
         };
-        let actor = span.exchange.response_actor.unwrap_or(span.exchange.request_actor);
+        let actor = span
+            .exchange
+            .response_actor
+            .unwrap_or(span.exchange.request_actor);
         let end_ns = span.end_ns();
         self.pending.add(id, span);
         self.linker.finished(id, end_ns, actor);

@@ -13,7 +13,10 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn new(config: &SelectConfig) -> Self {
-        Self { include: config.include.clone(), exclude: config.exclude.clone() }
+        Self {
+            include: config.include.clone(),
+            exclude: config.exclude.clone(),
+        }
     }
 
     pub(super) fn is_watched(&self, instance: &Instance) -> bool {
@@ -57,12 +60,22 @@ mod tests {
 
     #[test]
     fn excludes_win_over_includes_and_nothing_given_means_all() {
-        let rule = |executable: &str| Rule { executable: Some(executable.to_owned()), ..Rule::default() };
+        let rule = |executable: &str| Rule {
+            executable: Some(executable.to_owned()),
+            ..Rule::default()
+        };
         let nginx = instance("/usr/sbin/nginx", "nginx");
         assert!(Selection::default().is_watched(&nginx));
-        let only_bin = SelectConfig { include: vec![rule("/usr/bin/*")], ..SelectConfig::default() };
+        let only_bin = SelectConfig {
+            include: vec![rule("/usr/bin/*")],
+            ..SelectConfig::default()
+        };
         assert!(!Selection::new(&only_bin).is_watched(&nginx));
-        let both = SelectConfig { include: vec![rule("/usr/*")], exclude: vec![rule("/usr/sbin/nginx")], ..SelectConfig::default() };
+        let both = SelectConfig {
+            include: vec![rule("/usr/*")],
+            exclude: vec![rule("/usr/sbin/nginx")],
+            ..SelectConfig::default()
+        };
         assert!(!Selection::new(&both).is_watched(&nginx));
         assert!(Selection::new(&both).is_watched(&instance("/usr/bin/python3", "cart")));
     }
