@@ -80,6 +80,7 @@ mod tests {
         let source = Source {
             path: "agent-user/src/x.rs",
             text,
+            tests: false,
         };
         Rooms::declared(ROOT)
             .unwrap()

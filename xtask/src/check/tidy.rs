@@ -22,6 +22,8 @@ pub(super) struct Source<'a> {
     /// From the repository's root.
     pub(super) path: &'a str,
     pub(super) text: &'a str,
+    /// The whole file is compiled for tests only.
+    pub(super) tests: bool,
 }
 
 #[derive(Debug)]
@@ -48,11 +50,10 @@ impl Source<'_> {
 
     /// Lines of code with their numbers: neither comments nor tests, at the file's end or in one of their own.
     pub(super) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let all_tests = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
         self.text
             .lines()
             .enumerate()
-            .take_while(move |_| !all_tests)
+            .take_while(|_| !self.tests)
             .take_while(|(_, line)| *line != "#[cfg(test)]")
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
             .map(|(index, line)| (index + 1, line))
@@ -79,13 +80,55 @@ pub(super) fn check() -> Result<()> {
             }
         }
     }
-    let sources: Vec<Source<'_>> = files.iter().map(|(path, text)| Source { path, text }).collect();
-    let findings = findings(&sources);
+    let findings = findings(&sources(
+        files.iter().map(|(path, text)| (*path, text.as_str())).collect(),
+    ));
     if findings.is_empty() {
         return Ok(());
     }
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     bail!("{} findings\n{}", lines.len(), lines.join("\n"))
+}
+
+fn sources<'a>(files: Vec<(&'a str, &'a str)>) -> Vec<Source<'a>> {
+    let test_modules: Vec<String> = files
+        .iter()
+        .flat_map(|(path, text)| test_modules(path, text))
+        .collect();
+    let tests = |path: &str| {
+        let module = path.trim_end_matches(".rs");
+        path.starts_with("tests/tests/")
+            || test_modules.iter().any(|test| {
+                module == test
+                    || module
+                        .strip_prefix(test)
+                        .is_some_and(|rest| rest.starts_with('/'))
+            })
+    };
+    files
+        .into_iter()
+        .map(|(path, text)| Source {
+            path,
+            text,
+            tests: tests(path),
+        })
+        .collect()
+}
+
+/// Modules in files of their own that a file declares for tests only, as paths without the ending.
+fn test_modules(path: &str, text: &str) -> Vec<String> {
+    let own = path.trim_end_matches(".rs");
+    let directory = match own.rsplit_once('/') {
+        Some((directory, "mod" | "lib" | "main")) => directory,
+        _ => own,
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    lines
+        .windows(2)
+        .filter(|pair| pair[0].trim() == "#[cfg(test)]")
+        .filter_map(|pair| pair[1].trim().strip_suffix(';')?.rsplit_once("mod "))
+        .map(|(_, module)| format!("{directory}/{module}"))
+        .collect()
 }
 
 fn findings(sources: &[Source<'_>]) -> Vec<Finding> {
@@ -139,7 +182,7 @@ fn bare_allow(source: &Source<'_>, findings: &mut Vec<Finding>) {
 
 /// Each file begins by saying what it is; a room's first file also says what enters and what leaves.
 fn header(source: &Source<'_>, inside: &str, room: bool, findings: &mut Vec<Finding>) {
-    if inside == "main.rs" {
+    if inside == "main.rs" || source.tests {
         return;
     }
     let header: Vec<&str> = source
@@ -215,8 +258,10 @@ mod tests {
     use super::*;
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
-        let sources: Vec<Source<'_>> = files.iter().map(|(path, text)| Source { path, text }).collect();
-        findings(&sources).iter().map(ToString::to_string).collect()
+        findings(&sources(files.to_vec()))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     const LIB: (&str, &str) = ("agent-user/src/lib.rs", "//! kernel -> link\n");
@@ -257,6 +302,29 @@ mod tests {
         );
         assert_eq!(found(&[LIB, ("agent-user/src/link/a.rs", "use x;\n")]).len(), 1);
         assert!(found(&[LIB, ("agent-user/src/main.rs", "fn main() {}\n")]).is_empty());
+    }
+
+    #[test]
+    fn modules_that_only_tests_see_may_import_what_they_test() {
+        let parent = (
+            "agent-user/src/kernel/mod.rs",
+            "//! Enters Leaves Bounded\n#[cfg(test)]\npub(crate) mod harness;\n",
+        );
+        let files = [
+            LIB,
+            parent,
+            ("agent-user/src/kernel/harness/a.rs", "use crate::link::Link;\n"),
+        ];
+        assert!(found(&files).is_empty());
+        let visible = (
+            "agent-user/src/kernel/mod.rs",
+            "//! Enters Leaves Bounded\nmod harness;\n",
+        );
+        assert_eq!(found(&[LIB, visible, files[2]]).len(), 2);
+        assert_eq!(
+            test_modules("a/b.rs", "#[cfg(test)]\nmod tests;\n"),
+            ["a/b/tests"]
+        );
     }
 
     #[test]
