@@ -1,0 +1,188 @@
+// The shapes of docs/API.md, version 1, as TypeScript types. Nothing else is here: no defaults, no derived numbers.
+
+/** Pinpoint's five response classes; they add up to `count`. */
+export interface Summary {
+  count: number;
+  error_count: number;
+  fast: number;
+  normal: number;
+  slow: number;
+  very_slow: number;
+  error: number;
+  average_ms: number;
+  max_ms: number;
+  p50_ms: number;
+  p95_ms: number;
+  p99_ms: number;
+}
+
+export type NodeKind = "user" | "service" | "database" | "cache" | "queue" | "external";
+
+export interface Service {
+  name: string;
+  kind: string;
+  family: string;
+  instances: number | string[];
+  count: number;
+  error_count: number;
+}
+
+export interface Services {
+  services: Service[];
+}
+
+export interface MapNode {
+  id: string;
+  kind: NodeKind;
+  name: string;
+  system: string | null;
+  instances: string[];
+  summary: Summary;
+}
+
+export interface MapEdge {
+  id: string;
+  source: string;
+  target: string;
+  count: number;
+  error_count: number;
+  summary: Summary;
+  links: { exact: number; inferred: number };
+}
+
+export interface ServerMap {
+  from_ms: number;
+  to_ms: number;
+  nodes: MapNode[];
+  edges: MapEdge[];
+}
+
+export interface Timeseries {
+  step_ms: number;
+  points: { time_ms: number; summary: Summary }[];
+}
+
+/** `[time_ms, duration_ms, error 0/1, trace_id, span_id]` */
+export type ScatterPoint = [
+  time_ms: number,
+  duration_ms: number,
+  error: 0 | 1,
+  trace_id: string,
+  span_id: string,
+];
+
+export interface Scatter {
+  from_ms: number;
+  to_ms: number;
+  total: number;
+  sampled: boolean;
+  points: ScatterPoint[];
+}
+
+export interface Transaction {
+  trace_id: string;
+  span_id: string;
+  time_ms: number;
+  duration_ms: number;
+  service: string;
+  instance: string;
+  name: string;
+  target: string;
+  status: string;
+  error: boolean;
+  spans: number;
+}
+
+export interface Transactions {
+  total: number;
+  transactions: Transaction[];
+  next_cursor: string | null;
+}
+
+export type LinkMethod =
+  | "header"
+  | "tcp"
+  | "thread"
+  | "goroutine"
+  | "task"
+  | "handoff"
+  | "inference"
+  | "otlp"
+  | "none";
+
+export interface Link {
+  method: LinkMethod;
+  confidence: "exact" | "inferred" | "none";
+  probability: number | null;
+}
+
+export interface Span {
+  span_id: string;
+  parent_span_id: string | null;
+  depth: number;
+  kind: string;
+  service: string;
+  instance: string;
+  protocol: string;
+  name: string;
+  operation: string;
+  target: string;
+  status: string;
+  status_text: string | null;
+  error: boolean;
+  error_message: string | null;
+  start_ms: number;
+  offset_ms: number;
+  gap_ms: number;
+  duration_ms: number;
+  self_ms: number;
+  percent: number;
+  request_bytes: number | null;
+  response_bytes: number | null;
+  peer: string | null;
+  link: Link;
+  attributes: Record<string, unknown>;
+}
+
+export interface Trace {
+  trace_id: string;
+  start_ms: number;
+  duration_ms: number;
+  span_count: number;
+  services: string[];
+  complete: boolean;
+  spans: Span[];
+}
+
+export interface Hook {
+  event: string;
+  tier: string;
+  problem: string | null;
+}
+
+export interface Agent {
+  id: string;
+  host_name: string;
+  version: string;
+  kernel_release: string;
+  started_ms: number;
+  last_seen_ms: number;
+  alive: boolean;
+  resident_bytes: number;
+  cpu_ms: number;
+  spans: number;
+  losses: Record<string, number>;
+  counters: Record<string, number>;
+  hooks: Hook[];
+  service_losses: { service: string; reason: string; count: number }[];
+}
+
+export interface Agents {
+  agents: Agent[];
+  collector: {
+    losses: Record<string, number>;
+    spans_stored: number;
+    segments: number;
+    store_bytes: number;
+  };
+}
