@@ -14,6 +14,7 @@ mod http;
 mod postgresql;
 mod reader;
 pub mod redaction;
+mod redis;
 #[cfg(test)]
 mod scripted;
 pub mod statement;

@@ -69,6 +69,7 @@ protocols! {
         Dns = "dns", super::dns::DEFINITION;
         Http = "http", super::http::DEFINITION;
         PostgreSql = "postgresql", super::postgresql::DEFINITION;
+        Redis = "redis", super::redis::DEFINITION;
     }
     refinements {
         Grpc = "grpc", Family::Rpc, "grpc";

@@ -15,6 +15,7 @@ mod client;
 mod detect;
 mod fault;
 mod frame;
+mod missing;
 mod prepared;
 mod server;
 

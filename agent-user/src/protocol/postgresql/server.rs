@@ -17,23 +17,23 @@ const ABORTED: &str = "not executed: an earlier statement of the pipeline failed
 #[derive(Default)]
 pub(super) struct Answer {
     /// Bytes since the last exchange ended.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// The response's head was reported.
-    begun: bool,
-    fault: Option<Fault>,
+    pub(super) begun: bool,
+    pub(super) fault: Option<Fault>,
     tag: CompactString,
-    rows: i64,
-    affected: Option<i64>,
+    pub(super) rows: i64,
+    pub(super) affected: Option<i64>,
     /// The server refuses what comes until the next Sync.
     aborting: bool,
     /// The client was told to send copy data, and did not say it is done.
     pub(super) copy_in: bool,
     /// Bytes are missing: the next frame must be looked for.
-    lost: bool,
+    pub(super) lost: bool,
     /// Some of what is pending may have been answered unseen.
-    blurred: bool,
+    pub(super) blurred: bool,
     /// Rounds whose end must lie in the missing bytes, because the client went on.
-    rounds_over: usize,
+    pub(super) rounds_over: usize,
 }
 
 impl PostgreSql {
@@ -272,7 +272,7 @@ impl PostgreSql {
         self.finish(consumed, status, outcome, attributes)
     }
 
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         consumed: usize,
         status: CompactString,
@@ -449,69 +449,10 @@ impl PostgreSql {
         Step::Consumed(BYTES)
     }
 
-    fn leave_round(&mut self) {
+    pub(super) fn leave_round(&mut self) {
         self.answer.aborting = false;
         self.answer.copy_in = false;
         self.answer.blurred = false;
-    }
-
-    // Missing bytes.
-
-    /// Server bytes are missing. True where the answers can still be told apart: one round is under way at most.
-    pub(super) fn lose_answer(&mut self, missing: u64) -> bool {
-        let rounds = self
-            .pending
-            .iter()
-            .filter(|pending| matches!(pending.owed, Owed::Sync | Owed::Query | Owed::Call))
-            .count();
-        if rounds > 1 {
-            return false;
-        }
-        self.answer.bytes += missing;
-        self.answer.lost = missing > 0 || self.answer.lost;
-        self.answer.blurred = true;
-        true
-    }
-
-    /// The client begins something new: a client that waits for its answers has seen those that are missing here.
-    pub(super) fn note_new_round(&mut self) {
-        let over = self
-            .pending
-            .back()
-            .is_some_and(|last| matches!(last.owed, Owed::Sync | Owed::Query | Owed::Call));
-        if self.answer.lost && over && self.answer.rounds_over == 0 && !self.answer.copy_in {
-            self.answer.rounds_over = 1;
-        }
-    }
-
-    /// Ends what is left of a round whose end was not seen.
-    fn close_unseen_round(&mut self) -> Option<Step> {
-        while self.answer.rounds_over > 0 {
-            let Some(first) = self.pending.pop_front() else {
-                break;
-            };
-            if matches!(first.owed, Owed::Sync | Owed::Query | Owed::Call) {
-                self.answer.rounds_over = 0;
-                self.leave_round();
-            }
-            if first.exchange {
-                (self.answer.rows, self.answer.affected, self.answer.fault) = (0, None, None);
-                return Some(self.finish(0, CompactString::default(), Outcome::Unset, Attributes::new()));
-            }
-        }
-        self.answer.rounds_over = 0;
-        None
-    }
-
-    /// The connection ended while the end of a response was missing.
-    pub(super) fn end_unseen(&mut self) -> Option<End> {
-        (self.answer.lost && self.answer.begun).then(|| {
-            self.answer.begun = false;
-            End {
-                size_bytes: Some(self.answer.bytes),
-                ..End::default()
-            }
-        })
     }
 }
 

@@ -385,7 +385,7 @@ fn long_statements_and_rows_need_not_be_captured() {
         client([parse("", &long), bind("", ""), execute(""), sync()].concat()).captured(2_000),
     ]);
     let played = play(&turns, true, usize::MAX);
-    assert_eq!(played.lines[0], "INSERT INSERT INTO t VALUES (?... -> INSERT 0 1");
+    assert_eq!(played.lines[0], "INSERT INSERT INTO t VALUES (?… -> INSERT 0 1");
     assert_eq!(played.exchanges[0].request_bytes, query(&long).len() as u64);
     assert_eq!(played.lines[1], "SELECT SELECT y FROM t -> SELECT 1");
     assert_eq!(played.exchanges[1].response_bytes, rows.len() as u64);

@@ -13,8 +13,9 @@ pub use lexer::Dialect;
 use lexer::{Lexer, Token};
 
 use super::PropagatedContext;
+use super::context::ContextReader;
 
-/// Normalised text beyond this is cut and ends in `...`.
+/// Normalised text beyond this is cut and ends in `…`, as one does whose end was not seen.
 pub const TEXT_MAX_BYTES: usize = 2_048;
 /// Statement text a parser should wait for before it normalises.
 pub const INPUT_MAX_BYTES: usize = 4_096;
@@ -46,7 +47,7 @@ pub fn normalise(sql: &[u8], dialect: Dialect, keep_literals: bool, cut: bool) -
     let mut context = None;
     for token in Lexer::new(input, dialect) {
         if let Token::Comment(comment) = token {
-            context = context.or_else(|| traceparent(comment));
+            context = context.or_else(|| commented_context(comment));
             writer.space();
             continue;
         }
@@ -165,7 +166,7 @@ impl Writer {
             self.text.pop();
         }
         if cut {
-            self.text.push_str("...");
+            self.text.push('…');
         }
         CompactString::from(self.text)
     }
@@ -411,24 +412,14 @@ fn is_noise(word: &[u8]) -> bool {
         .any(|noise| word.eq_ignore_ascii_case(noise.as_bytes()))
 }
 
-/// W3C trace context in a comment: `traceparent='00-<32 hex>-<16 hex>-<2 hex>'`.
-fn traceparent(comment: &[u8]) -> Option<Box<PropagatedContext>> {
-    let at = memchr::memmem::find(comment, b"traceparent='")? + 13;
-    let value = std::str::from_utf8(comment.get(at..at + 55)?).ok()?;
-    let mut parts = value.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    if version.len() != 2 || trace.len() != 32 || span.len() != 16 || flags.len() != 2 {
-        return None;
-    }
-    let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
-    let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
-    let flags = u8::from_str_radix(flags, 16).ok()?;
-    Some(Box::new(PropagatedContext {
-        trace_id,
-        span_id,
-        sampled: Some(flags & 1 == 1),
-        ..Default::default()
-    }))
+/// sqlcommenter: `/*traceparent='00-...',tracestate='...'*/`.
+fn commented_context(comment: &[u8]) -> Option<Box<PropagatedContext>> {
+    const NAME: &[u8] = b"traceparent='";
+    let value = &comment[memchr::memmem::find(comment, NAME)? + NAME.len()..];
+    let end = memchr::memchr(b'\'', value)?;
+    let mut reader = ContextReader::default();
+    reader.see(b"traceparent", &value[..end]);
+    reader.finish()
 }
 
 #[cfg(test)]

@@ -122,11 +122,11 @@ fn cut_text_shows_no_part_of_a_literal() {
     let cut = |sql: &str| normalise(sql.as_bytes(), Dialect::PostgreSql, false, true).text;
     assert_eq!(
         cut("SELECT * FROM t WHERE a = 'secr"),
-        "SELECT * FROM t WHERE a = ?..."
+        "SELECT * FROM t WHERE a = ?…"
     );
-    assert_eq!(cut("SELECT $ta"), "SELECT ?...");
-    assert_eq!(cut("SELECT $a$ secret"), "SELECT ?...");
-    assert_eq!(cut("SELECT 1 /* secr"), "SELECT ?...");
+    assert_eq!(cut("SELECT $ta"), "SELECT ?…");
+    assert_eq!(cut("SELECT $a$ secret"), "SELECT ?…");
+    assert_eq!(cut("SELECT 1 /* secr"), "SELECT ?…");
 }
 
 #[test]

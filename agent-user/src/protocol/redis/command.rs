@@ -1,0 +1,204 @@
+//! What is to be known of commands by name: where their key is, and what their reply can be.
+//!
+//! Enters: a command's first arguments. Leaves: its name as users write it and its key. Bounded: no state. Commands not
+//! listed have their key in front, and any reply. Source: the Redis command reference.
+
+use compact_str::CompactString;
+
+/// Arguments looked at; the others only count.
+pub(super) const HEAD_ARGUMENTS: usize = 8;
+/// An argument longer than this is a value nobody looks at.
+pub(super) const ARGUMENT_MAX_BYTES: usize = 1_024;
+const KEY_SHOWN_BYTES: usize = 256;
+/// Values shown as `?` one by one; more become one `...`.
+const VALUES_SHOWN: usize = 8;
+
+/// How the server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answering {
+    Reply,
+    /// With one confirmation a channel, and messages from then on.
+    Subscribing,
+    /// With a line for each command any client runs, from then on.
+    Monitoring,
+    /// By becoming a stream of commands.
+    Replicating,
+}
+
+/// A command's first arguments; `None` for one that is longer than [`ARGUMENT_MAX_BYTES`] or was not seen.
+pub(super) struct Arguments<'a> {
+    pub(super) head: [Option<&'a [u8]>; HEAD_ARGUMENTS],
+    /// Of those in `head`, how many there are.
+    pub(super) seen: usize,
+    /// All of them, the command's name included.
+    pub(super) count: u64,
+    /// The last one in `head` is only the beginning of the argument.
+    pub(super) last_cut: bool,
+}
+
+impl<'a> Arguments<'a> {
+    pub(super) fn get(&self, index: usize) -> Option<&'a [u8]> {
+        self.head.get(index).copied().flatten()
+    }
+
+    fn is(&self, index: usize, word: &str) -> bool {
+        self.get(index)
+            .is_some_and(|argument| argument.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
+    /// The command in upper case, with its subcommand where it is a container of commands.
+    pub(super) fn operation(&self) -> CompactString {
+        let Some(name) = self.get(0) else {
+            return CompactString::default();
+        };
+        let mut operation = upper(name);
+        if is_container(&operation)
+            && let Some(sub) = self.get(1).filter(|sub| is_name(sub))
+        {
+            operation.push(' ');
+            operation.push_str(&upper(sub));
+        }
+        operation
+    }
+
+    /// The first key (or channel); empty where the command has none or it was not seen.
+    pub(super) fn target(&self, operation: &str) -> (CompactString, Option<usize>) {
+        let Some(place) = self.key_place(operation) else {
+            return Default::default();
+        };
+        let Some(key) = self.get(place) else {
+            return Default::default();
+        };
+        let shown = &key[..key.len().min(KEY_SHOWN_BYTES)];
+        let mut target = CompactString::from_utf8_lossy(shown);
+        if shown.len() < key.len() || (self.last_cut && place + 1 == self.seen) {
+            target.push('…');
+        }
+        (target, Some(place))
+    }
+
+    fn key_place(&self, operation: &str) -> Option<usize> {
+        let (name, sub) = operation.split_once(' ').unwrap_or((operation, ""));
+        match name {
+            "PING" | "ECHO" | "AUTH" | "HELLO" | "SELECT" | "QUIT" | "INFO" | "MULTI" | "EXEC"
+            | "DISCARD" | "UNWATCH" | "DBSIZE" | "FLUSHDB" | "FLUSHALL" | "KEYS" | "SCAN" | "RANDOMKEY"
+            | "TIME" | "MONITOR" | "SYNC" | "PSYNC" | "REPLCONF" | "REPLICAOF" | "SLAVEOF" | "SAVE"
+            | "BGSAVE" | "BGREWRITEAOF" | "LASTSAVE" | "SHUTDOWN" | "ROLE" | "WAIT" | "WAITAOF"
+            | "SWAPDB" | "RESET" | "READONLY" | "READWRITE" | "ASKING" | "FAILOVER" | "LOLWUT" | "CLIENT"
+            | "CONFIG" | "CLUSTER" | "COMMAND" | "ACL" | "SCRIPT" | "FUNCTION" | "LATENCY" | "SLOWLOG"
+            | "MODULE" | "PUBSUB" | "SENTINEL" => None,
+            "OBJECT" | "XGROUP" | "XINFO" | "BITOP" => Some(2),
+            "MEMORY" => (sub == "USAGE").then_some(2),
+            "DEBUG" => (sub == "OBJECT").then_some(2),
+            "LMPOP" | "ZMPOP" | "SINTERCARD" | "ZINTERCARD" | "ZUNION" | "ZINTER" | "ZDIFF" => Some(2),
+            "EVAL" | "EVALSHA" | "EVAL_RO" | "EVALSHA_RO" | "FCALL" | "FCALL_RO" => {
+                (!self.is(2, "0")).then_some(3)
+            }
+            "BLMPOP" | "BZMPOP" | "MIGRATE" => Some(3),
+            "XREAD" | "XREADGROUP" => (1..self.seen)
+                .find(|&place| self.is(place, "STREAMS"))
+                .map(|place| place + 1),
+            _ => Some(1),
+        }
+    }
+
+    /// The command with its key, and `?` for everything else.
+    pub(super) fn text(&self, operation: &str, key: &str, key_place: Option<usize>) -> CompactString {
+        let mut text = CompactString::with_capacity(operation.len() + key.len() + 3);
+        text.push_str(operation);
+        let from = if operation.contains(' ') { 2 } else { 1 };
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        for place in from..count {
+            if place >= from + VALUES_SHOWN {
+                text.push_str(" ...");
+                break;
+            }
+            text.push(' ');
+            text.push_str(if key_place == Some(place) { key } else { "?" });
+        }
+        text
+    }
+
+    pub(super) fn answering(&self, operation: &str) -> Answering {
+        match operation {
+            "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE" | "SUNSUBSCRIBE" => {
+                Answering::Subscribing
+            }
+            "MONITOR" => Answering::Monitoring,
+            "SYNC" | "PSYNC" => Answering::Replicating,
+            _ => Answering::Reply,
+        }
+    }
+}
+
+/// Whether bytes look like a command's name.
+pub(super) fn is_name(bytes: &[u8]) -> bool {
+    (1..=32).contains(&bytes.len())
+        && bytes[0].is_ascii_alphabetic()
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+fn upper(name: &[u8]) -> CompactString {
+    name.iter()
+        .take(32)
+        .map(|byte| {
+            if byte.is_ascii_graphic() {
+                byte.to_ascii_uppercase() as char
+            } else {
+                '?'
+            }
+        })
+        .collect()
+}
+
+fn is_container(name: &str) -> bool {
+    matches!(
+        name,
+        "CLIENT"
+            | "CONFIG"
+            | "CLUSTER"
+            | "COMMAND"
+            | "ACL"
+            | "SCRIPT"
+            | "FUNCTION"
+            | "LATENCY"
+            | "SLOWLOG"
+            | "MODULE"
+            | "PUBSUB"
+            | "SENTINEL"
+            | "OBJECT"
+            | "XGROUP"
+            | "XINFO"
+            | "MEMORY"
+            | "DEBUG"
+    )
+}
+
+/// What a command's successful reply begins with, as a set of type bytes; empty where any will do. Errors, `+QUEUED` and
+/// null always will. Tells replies to commands that were not seen from those that were.
+pub(super) fn reply_types(operation: &str) -> &'static [u8] {
+    match operation {
+        "GET" | "HGET" | "GETDEL" | "GETEX" | "GETSET" | "RPOPLPUSH" | "LMOVE" | "LINDEX" | "DUMP" => b"$",
+        "PING" => b"+$*",
+        "MULTI" | "HMSET" | "MSET" | "SETEX" | "PSETEX" | "SELECT" | "AUTH" | "FLUSHALL" | "FLUSHDB"
+        | "WATCH" | "UNWATCH" | "LSET" | "LTRIM" | "RENAME" | "DISCARD" | "TYPE" => b"+",
+        "SET" => b"+$",
+        "DEL" | "UNLINK" | "EXISTS" | "EXPIRE" | "PEXPIRE" | "EXPIREAT" | "TTL" | "PTTL" | "PERSIST"
+        | "INCR" | "DECR" | "INCRBY" | "DECRBY" | "APPEND" | "STRLEN" | "SETNX" | "MSETNX" | "HSET"
+        | "HSETNX" | "HDEL" | "HLEN" | "HINCRBY" | "LPUSH" | "RPUSH" | "LPUSHX" | "RPUSHX" | "LLEN"
+        | "LREM" | "SADD" | "SREM" | "SCARD" | "ZREM" | "ZCARD" | "ZCOUNT" | "PUBLISH" | "SPUBLISH"
+        | "XACK" | "XLEN" | "XDEL" | "PFADD" | "PFCOUNT" | "SETBIT" | "GETBIT" | "BITCOUNT" | "DBSIZE"
+        | "RENAMENX" => b":",
+        "HEXISTS" | "SISMEMBER" => b":#",
+        "ZADD" => b":,$",
+        "ZSCORE" | "ZINCRBY" | "INCRBYFLOAT" | "HINCRBYFLOAT" => b"$,",
+        "MGET" | "HMGET" | "LRANGE" | "KEYS" | "SCAN" | "SSCAN" | "HSCAN" | "ZSCAN" | "BLPOP" | "BRPOP"
+        | "EXEC" | "HKEYS" | "HVALS" | "XRANGE" | "XREVRANGE" | "TIME" => b"*",
+        "SMEMBERS" | "SINTER" | "SUNION" | "SDIFF" => b"*~",
+        "HGETALL" | "XREAD" | "XREADGROUP" => b"*%",
+        "ZRANGE" | "ZREVRANGE" | "ZRANGEBYSCORE" | "ZREVRANGEBYSCORE" => b"*",
+        _ => b"",
+    }
+}

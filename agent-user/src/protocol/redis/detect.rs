@@ -1,0 +1,159 @@
+//! Is it Redis? Commands are arrays of bulk strings; replies are RESP elements; inline commands are known by name only.
+
+use super::client::is_command_start;
+use super::frame::{self, Element};
+use crate::protocol::{Opening, Verdict};
+
+pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
+    if opening.datagram {
+        return Verdict::Reject;
+    }
+    match (client(opening.client), server(opening)) {
+        (Verdict::Reject, _) | (_, Verdict::Reject) => Verdict::Reject,
+        (Verdict::Score(client), Verdict::Score(server)) => Verdict::Score((client + server / 2).min(99)),
+        (Verdict::Score(client), Verdict::NeedMore) if client >= 60 => Verdict::Score(client),
+        (Verdict::NeedMore, Verdict::Score(server)) if !opening.from_start => Verdict::Score(server),
+        _ => Verdict::NeedMore,
+    }
+}
+
+fn client(bytes: &[u8]) -> Verdict {
+    match bytes {
+        [] => Verdict::NeedMore,
+        [b'*', rest @ ..] => match rest.iter().position(|byte| !byte.is_ascii_digit()) {
+            None if rest.len() < 10 => Verdict::NeedMore,
+            Some(digits) if digits > 0 && is_command_start(bytes) => {
+                let next = rest.get(digits + 2);
+                match next {
+                    None => Verdict::NeedMore,
+                    Some(b'$') if bytes.len() >= digits + 8 => Verdict::Score(96),
+                    Some(b'$') => Verdict::NeedMore,
+                    Some(_) => Verdict::Reject,
+                }
+            }
+            _ => Verdict::Reject,
+        },
+        // Too many protocols begin with a word; the reply must be RESP as well.
+        _ if is_inline(bytes) => Verdict::Score(40),
+        _ => Verdict::Reject,
+    }
+}
+
+/// A line that begins with a command people and health checks send inline.
+fn is_inline(bytes: &[u8]) -> bool {
+    const KNOWN: [&str; 14] = [
+        "ping", "info", "get", "set", "auth", "quit", "select", "keys", "incr", "del", "echo", "exists",
+        "monitor", "config",
+    ];
+    let Some(end) = memchr::memchr(b'\n', bytes) else {
+        return false;
+    };
+    let word = bytes[..end]
+        .split(|byte| byte.is_ascii_whitespace())
+        .next()
+        .unwrap_or_default();
+    KNOWN
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+fn server(opening: &Opening<'_>) -> Verdict {
+    if opening.server.is_empty() {
+        return Verdict::NeedMore;
+    }
+    let head = match frame::head(opening.server) {
+        None => return Verdict::NeedMore,
+        Some(Some(head)) => head,
+        // It may be the middle of a long reply.
+        Some(None) if !opening.from_start => return Verdict::NeedMore,
+        Some(None) => return Verdict::Reject,
+    };
+    let usual_port = opening.server_port == 6_379;
+    let alone = match head.element {
+        Element::Aggregate {
+            kind: b'*' | b'~' | b'%' | b'>',
+            ..
+        } => 75,
+        Element::Bulk { kind: b'$', length } => {
+            // The string ends where its length says.
+            let end = head.bytes.saturating_add(length as usize);
+            match opening.server.get(end..end + 2) {
+                Some(b"\r\n") => 85,
+                Some(_) => {
+                    return if opening.from_start {
+                        Verdict::Reject
+                    } else {
+                        Verdict::NeedMore
+                    };
+                }
+                None => 60,
+            }
+        }
+        Element::Null => 60,
+        Element::Line { kind: b':', .. } => 60,
+        // Mail servers and NATS say +OK and -ERR too.
+        Element::Line { .. } => 20,
+        _ => 10,
+    };
+    Verdict::Score(alone + u8::from(usual_port) * 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(client: &[u8], server: &[u8], from_start: bool) -> Verdict {
+        detect(&Opening {
+            client,
+            server,
+            from_start,
+            server_port: 0,
+            datagram: false,
+        })
+    }
+
+    #[test]
+    fn commands_and_replies_score() {
+        assert!(matches!(
+            score(b"*1\r\n$4\r\nPING\r\n", b"", true),
+            Verdict::Score(90..)
+        ));
+        assert!(matches!(
+            score(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\nxx", b"", false),
+            Verdict::Score(90..)
+        ));
+        assert!(matches!(
+            score(b"", b"$5\r\nhello\r\n", false),
+            Verdict::Score(80..)
+        ));
+        assert!(matches!(
+            score(b"PING\r\n", b"+PONG\r\n", true),
+            Verdict::Score(50..)
+        ));
+        assert!(matches!(
+            score(b"*1\r\n$4\r\nPING\r\n", b"the middle of a value", false),
+            Verdict::Score(90..)
+        ));
+    }
+
+    #[test]
+    fn others_are_rejected_or_waited_for() {
+        for client in [
+            &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+            b"\x16\x03\x01\0\0",
+            b"*** hello\r\n",
+            b"*1\r\nxx",
+            b"Q\0\0\0\x0d",
+        ] {
+            assert!(
+                !matches!(score(client, b"HTTP/1.1 200 OK\r\n", true), Verdict::Score(_)),
+                "{client:?}"
+            );
+        }
+        assert_eq!(
+            score(b"get a\r\n", b"VALUE a 0 1\r\nx\r\nEND\r\n", true),
+            Verdict::Reject
+        );
+        assert_eq!(score(b"", b"+OK POP3 ready\r\n", true), Verdict::NeedMore);
+    }
+}
