@@ -40,7 +40,9 @@ pub struct Watch {
     binaries: Binaries,
     pub http_port: u16,
     pub grpc_port: u16,
-    /// More lines of the agent's configuration.
+    /// Processes the agent shall not watch.
+    pub exclude_pids: Vec<u32>,
+    /// More tables of the agent's configuration.
     pub agent_configuration: String,
     client: ureq::Agent,
 }
@@ -57,6 +59,7 @@ impl Watch {
             binaries,
             http_port: free(http_port)?,
             grpc_port: free(grpc_port)?,
+            exclude_pids: Vec::new(),
             agent_configuration: String::new(),
             client: client(),
         })
@@ -92,12 +95,11 @@ impl Watch {
     /// Starts the agent and returns at once.
     pub fn start_agent(&self, stage: &mut Stage) -> Result<u32> {
         let configuration = stage.directory().join("agent.toml");
-        let buffer = stage.subdirectory("agent-buffer", None)?;
         std::fs::write(
             &configuration,
             format!(
-                "collector = \"http://127.0.0.1:{}\"\nbuffer_directory = {buffer:?}\n{}",
-                self.grpc_port, self.agent_configuration
+                "[collector]\nurl = \"http://127.0.0.1:{}\"\n[select]\nexclude_pids = {:?}\n{}",
+                self.grpc_port, self.exclude_pids, self.agent_configuration
             ),
         )?;
         let mut command = Command::new(&self.binaries.agent);
@@ -149,9 +151,10 @@ impl Watch {
         }
     }
 
-    /// Both, ready to see.
-    pub fn start(&self, stage: &mut Stage) -> Result<()> {
-        self.start_collector(stage)?;
+    /// Both, ready to see; the collector is not watched.
+    pub fn start(&mut self, stage: &mut Stage) -> Result<()> {
+        let collector = self.start_collector(stage)?;
+        self.exclude_pids.push(collector);
         self.start_agent(stage)?;
         self.wait_attached(stage)
     }

@@ -62,7 +62,9 @@ fn every_request_statement_and_command_is_seen_once_and_no_exact_link_is_wrong()
     // Connections older than the agent, between all of them.
     items.request(1_000_000..1_000_064, 16).unwrap();
 
-    let watch = Watch::new(Binaries::built("debug"), 24170, 24171).unwrap();
+    let mut watch = Watch::new(Binaries::built("debug"), 24170, 24171).unwrap();
+    // The clients are ours, and no service.
+    watch.exclude_pids.push(std::process::id());
     watch.start(&mut stage).unwrap();
     let from_ms = unix_ms().unwrap();
     let alone = items.request(0..REQUESTS, 1).unwrap();

@@ -127,7 +127,7 @@ fn a_restarted_agent_goes_on_with_open_connections() {
     }
     let mut stage = Stage::open("test-restart").unwrap();
     let port = static_nginx(&mut stage).unwrap();
-    let watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
+    let mut watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
     watch.start(&mut stage).unwrap();
     let client = client();
     let request = || -> Result<()> {
@@ -164,7 +164,7 @@ fn what_happens_while_the_collector_is_away_arrives_when_it_is_back() {
     }
     let mut stage = Stage::open("test-away").unwrap();
     let port = static_nginx(&mut stage).unwrap();
-    let watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
+    let mut watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
     watch.start(&mut stage).unwrap();
     stage.stop_with(COLLECTOR, Signal::Kill).unwrap();
     requests(port, "/while-away", 500).unwrap();
@@ -189,7 +189,7 @@ fn garbage_on_a_watched_socket_disturbs_nobody() {
     }
     let mut stage = Stage::open("test-garbage").unwrap();
     let port = static_nginx(&mut stage).unwrap();
-    let watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
+    let mut watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
     watch.start(&mut stage).unwrap();
     requests(port, "/before", 20).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

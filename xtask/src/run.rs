@@ -98,7 +98,9 @@ fn prepare(options: &Options, groups: &[Group]) -> Result<Binaries> {
 }
 
 fn watch(stage: &mut Stage, binaries: Binaries) -> Result<Watch> {
-    let watch = Watch::new(binaries, PAGE_PORT, INGEST_PORT)?;
+    let mut watch = Watch::new(binaries, PAGE_PORT, INGEST_PORT)?;
+    // The demo's customers are us, and no service.
+    watch.exclude_pids.push(std::process::id());
     watch.start(stage)?;
     Ok(watch)
 }

@@ -99,8 +99,9 @@ fn with_agent(
     paced: &dyn Fn(&Victim) -> Option<Result<Latency>>,
 ) -> Result<Watched> {
     let mut private = Stage::open("bench-watch")?;
-    let watch = Watch::new(binaries.clone(), 24370, 24371)?;
-    watch.start_collector(&mut private)?;
+    let mut watch = Watch::new(binaries.clone(), 24370, 24371)?;
+    let collector = watch.start_collector(&mut private)?;
+    watch.exclude_pids.push(collector);
     let pid = watch.start_agent(&mut private)?;
     watch.wait_attached(&mut private)?;
     let before = processor_seconds(pid)?;
