@@ -178,6 +178,24 @@ impl Watch {
         serde_json::from_str(&text).with_context(|| format!("{address} does not answer JSON"))
     }
 
+    /// Waits until the collector stores no more spans than it has; returns how many.
+    pub fn wait_quiet(&self) -> Result<u64> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut before = None;
+        loop {
+            let agents = self.get("agents")?;
+            let stored = agents["collector"]["spans_stored"]
+                .as_u64()
+                .context("no count of spans")?;
+            if before == Some(stored) || Instant::now() > deadline {
+                return Ok(stored);
+            }
+            before = Some(stored);
+            // Longer than an agent keeps a batch, or a span waits for the other end of its exchange.
+            std::thread::sleep(Duration::from_secs(7));
+        }
+    }
+
     /// Losses of all agents and of the collector, by reason, without those that are zero.
     pub fn losses(&self) -> Result<Vec<(String, u64)>> {
         let agents = self.get("agents")?;

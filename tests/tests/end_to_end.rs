@@ -4,9 +4,9 @@
 //! span, nothing is lost, and no link that is called exact is wrong.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use spanhound_tests::need::{Need, can_run};
 use spanhound_tests::service::{Items, Sent};
 use spanhound_tests::spans::{Span, Verdict, judge, stored};
@@ -71,7 +71,8 @@ fn every_request_statement_and_command_is_seen_once_and_no_exact_link_is_wrong()
     let together = items.request(REQUESTS..2 * REQUESTS, 16).unwrap();
     assert_eq!(alone.requests + together.requests, 2 * REQUESTS);
 
-    let spans = settled(&watch, from_ms, 2 * REQUESTS).unwrap();
+    watch.wait_quiet().unwrap();
+    let spans = stored(&watch, from_ms).unwrap();
     assert_eq!(watch.losses().unwrap(), [], "a loss counter is not zero");
     let alone_spans = in_range(&spans, 0..REQUESTS);
     let together_spans = in_range(&spans, REQUESTS..2 * REQUESTS);
@@ -157,27 +158,6 @@ fn in_range(spans: &BTreeMap<String, Span>, numbers: std::ops::Range<u64>) -> Ve
         .values()
         .filter(|span| span.number.is_some_and(|number| numbers.contains(&number)))
         .collect()
-}
-
-/// Waits until the collector has stored a span at nginx for each request, and whatever belongs to them.
-fn settled(watch: &Watch, from_ms: u64, requests: u64) -> Result<BTreeMap<String, Span>> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let mut before = 0;
-    loop {
-        let agents = watch.get("agents")?;
-        let count = agents["collector"]["spans_stored"]
-            .as_u64()
-            .context("no count of spans")?;
-        if count >= 4 * requests && count == before {
-            return stored(watch, from_ms);
-        }
-        if Instant::now() > deadline {
-            println!("after a minute: {agents}");
-            return stored(watch, from_ms);
-        }
-        before = count;
-        std::thread::sleep(Duration::from_secs(2));
-    }
 }
 
 fn unix_ms() -> Result<u64> {

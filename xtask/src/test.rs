@@ -4,10 +4,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use spanhound_tests::{need, tree};
+use spanhound_tests::load::{Load, Plan};
+use spanhound_tests::need::{self, Need};
+use spanhound_tests::shop::Shop;
+use spanhound_tests::stage::Stage;
+use spanhound_tests::tree;
+use spanhound_tests::watch::{Binaries, Watch};
 
 use crate::setup::{Group, ensure};
 use crate::{build, check, command};
@@ -26,7 +31,12 @@ pub(crate) fn all() -> Result<()> {
     let mut totals = Totals::default();
     let mut failed = Vec::new();
     type Part = fn(&mut Totals) -> Result<()>;
-    let parts: [(&str, Part); 3] = [("check", |_| check::all()), ("rust", rust), ("page", page)];
+    let parts: [(&str, Part); 4] = [
+        ("check", |_| check::all()),
+        ("rust", rust),
+        ("page", page),
+        ("browser", browser),
+    ];
     for (name, part) in parts {
         let part_started = Instant::now();
         let result = part(&mut totals);
@@ -78,6 +88,37 @@ fn page(totals: &mut Totals) -> Result<()> {
     let web = tree::root().join("web");
     count(
         command::in_directory("npm", &web).args(["test", "--silent", "--if-present"]),
+        totals,
+    )
+}
+
+/// The page in a real browser, showing the shop that the agent watches on this kernel.
+fn browser(totals: &mut Totals) -> Result<()> {
+    ensure(&[Group::Browser, Group::Services])?;
+    if !need::can_run("browser", &[Need::Root, Need::KernelTypes]) {
+        return Ok(());
+    }
+    let mut stage = Stage::open("test-browser")?;
+    let shop = Shop::start(&mut stage, &mut |_| {})?;
+    let mut watch = Watch::new(Binaries::built("debug"), 24470, 24471)?;
+    watch.exclude_pids.push(std::process::id());
+    watch.start(&mut stage)?;
+    let plan = Plan {
+        requests_per_second: 40.0,
+        at_most: Duration::from_secs(30),
+        customers: 16,
+    };
+    // It has ended when the browser looks: both see the same numbers then.
+    let load = Load::start(shop.port, plan)?;
+    while !load.finished() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    drop(load);
+    watch.wait_quiet()?;
+    let page = watch.page();
+    let mut tests = command::in_directory("npm", &tree::root().join("tests/web"));
+    count(
+        tests.args(["test", "--silent"]).env("SPANHOUND_PAGE_URL", page),
         totals,
     )
 }
