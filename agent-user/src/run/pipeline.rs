@@ -425,3 +425,6 @@ impl Sink for Listener<'_> {
         self.linker.finished(id, end_ns, actor);
     }
 }
+
+#[cfg(test)]
+mod tests;
