@@ -3,6 +3,7 @@
 mod overhead;
 mod paced;
 mod victim;
+mod vm;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -11,10 +12,13 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// What the agent costs the services it watches: throughput and p99 without and with it, its processor time and memory
     Overhead(overhead::Options),
+    /// The same on a machine of one processor whose time is counted in instructions
+    Vm(vm::Options),
 }
 
 pub(crate) fn act(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
+        Bench::Vm(options) => vm::run(options),
     }
 }

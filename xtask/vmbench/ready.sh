@@ -1,0 +1,3 @@
+#!/bin/sh
+# Attached when it says so.
+grep -q watching "$1"
