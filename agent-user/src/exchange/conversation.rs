@@ -8,9 +8,7 @@ use super::stitch::{Span, Stitcher};
 use super::{FlowLosses, Sink};
 use crate::connection::stream::{Chunk, Stream};
 use crate::event::{Actor, Direction, TimeNs};
-use crate::protocol::{
-    End, Ends, LostReason, Next, Pairing, Parser, Protocol, Recovery, Resync, Settings, Side, Step,
-};
+use crate::protocol::{End, Ends, Next, Pairing, Parser, Protocol, Recovery, Resync, Settings, Side, Step};
 
 /// Steps in a row that may consume nothing before the parser counts as stuck.
 const IDLE_STEPS_MAX: u32 = 32;
@@ -434,14 +432,12 @@ impl Conversation {
                 self.hand_over(side, to, at.end, &rest[consumed..]);
                 After::Used(consumed)
             }
+            Step::Unread { consumed, reason } => {
+                out.losses.count(reason);
+                After::Used(consume(consumed).0)
+            }
             Step::Lost(reason) => {
-                let counter = match reason {
-                    LostReason::Malformed => &mut out.losses.malformed,
-                    LostReason::TooLarge => &mut out.losses.too_large,
-                    LostReason::MissingState => &mut out.losses.missing_state,
-                    LostReason::Unsupported => &mut out.losses.unsupported,
-                };
-                *counter += 1;
+                out.losses.count(reason);
                 self.lost(side, 0, chunk, out);
                 // Never resync at the very byte that was refused.
                 let past = 1.min(rest.len());

@@ -11,7 +11,7 @@ mod queue;
 mod stitch;
 
 use crate::event::{Actor, TimeNs};
-use crate::protocol::{Message, Protocol, Side};
+use crate::protocol::{LostReason, Message, Protocol, Side};
 
 pub use flow::{Flow, FlowStart};
 
@@ -123,6 +123,16 @@ impl FlowLosses {
             ("responses_lost", self.responses_lost),
             ("chunks_turned_away", self.chunks_turned_away),
         ]
+    }
+
+    /// Counts what a parser gave up.
+    fn count(&mut self, reason: LostReason) {
+        *match reason {
+            LostReason::Malformed => &mut self.malformed,
+            LostReason::TooLarge => &mut self.too_large,
+            LostReason::MissingState => &mut self.missing_state,
+            LostReason::Unsupported => &mut self.unsupported,
+        } += 1;
     }
 
     pub fn is_zero(&self) -> bool {

@@ -8,9 +8,11 @@
 
 pub mod context;
 mod dns;
+mod grpc;
 #[cfg(test)]
 pub(crate) mod harness;
 mod http;
+mod http2;
 mod postgresql;
 mod reader;
 pub mod redaction;
@@ -78,6 +80,8 @@ pub enum Step {
     Message { consumed: usize, message: Box<Message> },
     /// A message reported earlier with [`Ends::Later`] is over.
     End { consumed: usize, end: Box<End> },
+    /// So many bytes (possibly none) held something that cannot be read; the place is not lost. Counted, nothing more.
+    Unread { consumed: usize, reason: LostReason },
     /// These bytes cannot be understood before the other side got further (a response ahead of its request).
     AwaitPeer,
     /// From here on another protocol, on both sides.

@@ -70,6 +70,7 @@ protocols! {
         Http = "http", super::http::DEFINITION;
         PostgreSql = "postgresql", super::postgresql::DEFINITION;
         Redis = "redis", super::redis::DEFINITION;
+        Http2 = "http2", super::http2::DEFINITION;
     }
     refinements {
         Grpc = "grpc", Family::Rpc, "grpc";

@@ -8,7 +8,7 @@ use httparse::{Header, ParserConfig, Status};
 use super::Asked;
 use super::line::{is_known_method, split_at_space};
 use crate::protocol::context::ContextReader;
-use crate::protocol::{Attributes, Class, Ends, Message, Next, Outcome, Pairing, Value, redaction};
+use crate::protocol::{Attributes, Class, Ends, Message, Next, Outcome, Pairing, Protocol, Value, redaction};
 
 /// More header fields than this are a malformed head; Apache and nginx stop at 100.
 const MAX_FIELDS: usize = 192;
@@ -167,7 +167,7 @@ fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHea
             4 if is(name, "host") => host = value,
             7 if is(name, "upgrade") => upgrade = value,
             10 if is(name, "connection") => upgrades |= has_token(value, "upgrade"),
-            10 if is(name, "user-agent") => text(&mut message.attributes, "user_agent.original", value),
+            10 if is(name, "user-agent") => set_text(&mut message.attributes, "user_agent.original", value),
             14 if is(name, "content-length") => length.see(value),
             17 if is(name, "transfer-encoding") => transfer.see(value),
             _ => context.see(name, value),
@@ -185,7 +185,7 @@ fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHea
             "http.request.method",
             Value::Text(CompactString::const_new("_OTHER")),
         ));
-        text(
+        set_text(
             &mut message.attributes,
             "http.request.method_original",
             method.as_bytes(),
@@ -193,7 +193,7 @@ fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHea
     }
     let authority = set_target(&mut message, target, asked);
     let authority = authority.filter(|authority| !authority.is_empty());
-    server_address(
+    set_authority(
         &mut message.attributes,
         authority.unwrap_or(&String::from_utf8_lossy(host)),
     );
@@ -213,9 +213,7 @@ fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHea
 }
 
 fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Asked) -> ResponseHead {
-    let interim = (100..200).contains(&code) && code != 101;
-    let class = if interim { Class::Interim } else { Class::Response };
-    let mut message = Message::new(class, Pairing::InOrder, Ends::Here);
+    let mut message = Message::new(Class::Response, Pairing::InOrder, Ends::Here);
     let digits = [
         b'0' + (code / 100 % 10) as u8,
         b'0' + (code / 10 % 10) as u8,
@@ -238,10 +236,15 @@ fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Ask
         }
     }
     let hand_over = match (code, asked) {
+        (101, Asked::UpgradeHttp2) if upgrade.is_empty() => Some(Next::Protocol(Protocol::Http2)),
         (101, _) => Some(upgraded_to(upgrade)),
         (200..=299, Asked::Connect) => Some(Next::Detect),
         _ => None,
     };
+    if code < 200 && (code != 101 || hand_over == Some(Next::Protocol(Protocol::Http2))) {
+        // After an upgrade to HTTP/2 the answer proper comes in that.
+        message.class = Class::Interim;
+    }
     let framing = match (transfer, length) {
         _ if code < 200 || matches!(code, 204 | 304) || asked == Asked::Head || hand_over.is_some() => {
             Framing::None
@@ -264,6 +267,9 @@ fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Ask
 }
 
 fn upgraded_to(upgrade: &[u8]) -> Next {
+    if has_token(upgrade, "h2c") {
+        return Next::Protocol(Protocol::Http2);
+    }
     if has_token(upgrade, "tls/1.0") || has_token(upgrade, "tls/1.2") {
         Next::Opaque
     } else {
@@ -334,31 +340,36 @@ fn set_target<'a>(message: &mut Message, target: &'a str, asked: Asked) -> Optio
     let (authority, local) = match target.split_once("://") {
         _ if asked == Asked::Connect => (Some(redaction::without_userinfo(target)), ""),
         Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
-            text(&mut message.attributes, "url.scheme", scheme.as_bytes());
+            set_text(&mut message.attributes, "url.scheme", scheme.as_bytes());
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             (Some(redaction::without_userinfo(&rest[..end])), &rest[end..])
         }
         _ => (None, target),
     };
+    match authority {
+        Some(authority) if asked == Asked::Connect => message.target = bounded(authority),
+        Some(_) if !local.starts_with('/') => set_path(message, &format!("/{local}")),
+        _ => set_path(message, local),
+    }
+    authority
+}
+
+/// The target is the path; the query is an attribute, redacted. A fragment does not belong here and is dropped.
+pub(in crate::protocol) fn set_path(message: &mut Message, local: &str) {
     let local = local.split_once('#').map_or(local, |(local, _)| local);
     let (path, query) = local.split_once('?').unwrap_or((local, ""));
-    let path = match authority {
-        Some(authority) if asked == Asked::Connect => authority,
-        Some(_) if path.is_empty() => "/",
-        _ => path,
-    };
     message.target = bounded(path);
     if !query.is_empty() {
-        text(
+        set_text(
             &mut message.attributes,
             "url.query",
             redaction::query(query).as_bytes(),
         );
     }
-    authority
 }
 
-fn server_address(attributes: &mut Attributes, authority: &str) {
+/// `server.address` and `server.port` of an authority; nothing where it is empty.
+pub(in crate::protocol) fn set_authority(attributes: &mut Attributes, authority: &str) {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port.parse::<u16>().ok()),
         _ => (authority, None),
@@ -367,7 +378,7 @@ fn server_address(attributes: &mut Attributes, authority: &str) {
     if host.is_empty() {
         return;
     }
-    text(attributes, "server.address", host.as_bytes());
+    set_text(attributes, "server.address", host.as_bytes());
     if let Some(port) = port {
         attributes.push(("server.port", Value::Int(i64::from(port))));
     }
@@ -381,7 +392,7 @@ fn version(minor: Option<u8>) -> (&'static str, Value) {
     )
 }
 
-fn text(attributes: &mut Attributes, name: &'static str, value: &[u8]) {
+pub(in crate::protocol) fn set_text(attributes: &mut Attributes, name: &'static str, value: &[u8]) {
     let value = &value[..value.len().min(MAX_TEXT_BYTES)];
     attributes.push((name, Value::Text(CompactString::from_utf8_lossy(value))));
 }

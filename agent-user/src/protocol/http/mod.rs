@@ -19,6 +19,7 @@ use super::{
     Class, Definition, End, Ends, LostReason, Message, Next, Pairing, Parser, Recovery, Resync, Side, Step,
 };
 
+pub(super) use self::head::{set_authority, set_path, set_text};
 pub use self::line::is_known_method;
 
 /// HTTP/1 as the table knows it.
