@@ -3,15 +3,13 @@
 //! Enters: process ids. Leaves: shared [`Instance`]s. Bounded: the number of processes remembered; the least recently
 //! asked for goes first. A process id that was given to another process is noticed by its start time.
 
-use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::procfs::{Procfs, Stat};
 use super::service_name::{Clues, service_name};
-use super::{Instance, Runtime, cgroup, command_line};
+use super::{GoLayout, Instance, Runtime, cgroup, command_line, go};
 
 /// What the directory turned away, since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +89,16 @@ impl Directory {
         instance
     }
 
+    /// Every process there is now.
+    pub fn pids(&self) -> Vec<u32> {
+        self.procfs.pids()
+    }
+
+    /// Where a Go program keeps its goroutines' ids; `None` for anything else. Reads the executable, remembers nothing.
+    pub fn go_layout(&self, pid: u32) -> Option<GoLayout> {
+        go::layout(&go::version(&self.procfs.executable_file(pid))?)
+    }
+
     /// The process ended, or became another program: what was known of it no longer holds.
     pub fn forget(&mut self, pid: u32) {
         self.known.remove(&pid);
@@ -108,8 +116,8 @@ impl Directory {
         let executable = self.procfs.executable(pid);
         let arguments = self.procfs.arguments(pid);
         let membership = cgroup::membership(&self.procfs.cgroup(pid));
-        let is_go = is_go(&self.procfs.executable_file(pid));
-        let runtime = Runtime::detect(&executable, &self.procfs.maps(pid), is_go);
+        let go_version = go::version(&self.procfs.executable_file(pid));
+        let runtime = Runtime::detect(&executable, &self.procfs.maps(pid), go_version.is_some());
         let environment = self
             .procfs
             .environment(pid, &["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"]);
@@ -172,19 +180,6 @@ impl Directory {
         });
         hash.max(1)
     }
-}
-
-/// Go's linker writes an ELF note of the name `Go` (type 4: build id) into the file's first pages.
-fn is_go(executable: &Path) -> bool {
-    const HEAD_BYTES: u64 = 64 * 1024;
-    let mut head = Vec::new();
-    let Ok(file) = std::fs::File::open(executable) else {
-        return false;
-    };
-    if file.take(HEAD_BYTES).read_to_end(&mut head).is_err() {
-        return false;
-    }
-    memchr::memmem::find(&head, b"\x04\0\0\0Go\0\0").is_some()
 }
 
 #[cfg(test)]

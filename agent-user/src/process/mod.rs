@@ -8,11 +8,13 @@
 mod cgroup;
 mod command_line;
 mod directory;
+mod go;
 mod procfs;
 mod runtime;
 mod service_name;
 
 pub use directory::{Directory, DirectoryCounters};
+pub use go::GoLayout;
 pub use procfs::Procfs;
 pub use runtime::Runtime;
 

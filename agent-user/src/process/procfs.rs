@@ -35,6 +35,13 @@ impl Procfs {
             .to_owned()
     }
 
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
     pub(super) fn stat(&self, pid: u32) -> Option<Stat> {
         let text = self.text(&PathBuf::from(format!("{pid}/stat")));
         // The command name is in parentheses and may contain any character, parentheses too.

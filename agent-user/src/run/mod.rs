@@ -14,7 +14,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use spanhound_common::rule::{PROCESS_IGNORED, PortRule};
+use spanhound_common::rule::{PROCESS_GO, PROCESS_IGNORED, PortRule};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -173,6 +173,8 @@ struct Agent {
 
 impl Agent {
     fn work(mut self, stop: &AtomicBool) {
+        self.pipeline.survey();
+        self.obey();
         let mut wait_ms = BUSY_WAIT_MS;
         while !stop.load(Ordering::Relaxed) {
             self.sleep(wait_ms);
@@ -232,6 +234,14 @@ impl Agent {
                         },
                     );
                 }
+                Order::ReadGoroutines { pid, layout } => self.capture.set_process(
+                    pid,
+                    ProcessRule {
+                        flags: PROCESS_GO,
+                        goroutine_offset: layout.goroutine_offset,
+                        parent_goroutine_offset: layout.parent_goroutine_offset,
+                    },
+                ),
                 Order::ForgetProcess { pid } => self.capture.forget_process(pid),
             }
         }

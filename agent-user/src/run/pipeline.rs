@@ -17,7 +17,7 @@ use crate::exchange::flow::{FlowStart, Wants};
 use crate::exchange::{Exchange, Flow, FlowLosses, Sink};
 use crate::health::Ledger;
 use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
-use crate::process::{Directory, Instance};
+use crate::process::{Directory, GoLayout, Instance};
 use crate::protocol::{Pairing, Settings, Side};
 use crate::span::{Endpoints, Span};
 
@@ -29,10 +29,24 @@ const ORDERS_MAX: usize = 4_096;
 /// What capture should do, decided here because only here protocols are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    SetBudget { connection: ConnectionId, bytes: u32 },
-    Ignore { connection: ConnectionId },
-    IgnoreProcess { pid: u32 },
-    ForgetProcess { pid: u32 },
+    SetBudget {
+        connection: ConnectionId,
+        bytes: u32,
+    },
+    Ignore {
+        connection: ConnectionId,
+    },
+    IgnoreProcess {
+        pid: u32,
+    },
+    /// Read goroutine ids of this process.
+    ReadGoroutines {
+        pid: u32,
+        layout: GoLayout,
+    },
+    ForgetProcess {
+        pid: u32,
+    },
 }
 
 pub struct Pipeline {
@@ -81,6 +95,19 @@ impl Pipeline {
         }
     }
 
+    /// Takes note of the processes that run already.
+    pub fn survey(&mut self) {
+        for pid in self.directory.pids() {
+            self.look_for_go(pid);
+        }
+    }
+
+    fn look_for_go(&mut self, pid: u32) {
+        if let Some(layout) = self.directory.go_layout(pid) {
+            self.order(Order::ReadGoroutines { pid, layout });
+        }
+    }
+
     pub fn event(&mut self, event: Event<'_>) {
         self.events += 1;
         match event {
@@ -90,6 +117,7 @@ impl Pipeline {
             Event::ProcessStarted(started) => {
                 if started.exec {
                     self.directory.forget(started.pid);
+                    self.look_for_go(started.pid);
                 }
             }
             Event::ProcessEnded(ended) => {
