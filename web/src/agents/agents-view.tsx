@@ -116,12 +116,12 @@ function AgentCard({ agent }: { agent: Agent }): JSX.Element {
             </thead>
             <tbody>
               {agent.hooks.map((hook) => (
-                <tr key={hook.event} class={hook.problem ? "row-failed" : ""}>
+                <tr key={hook.event} class={hook.tier === "" || hook.tier === "none" ? "row-failed" : ""}>
                   <td>{hook.event}</td>
                   <td>
                     <span class={`tier tier-${hook.tier || "none"}`}>{hook.tier || "none"}</span>
                   </td>
-                  <td class={hook.problem ? "bad" : "faint"}>{hook.problem || "–"}</td>
+                  <td class={hook.problem ? "warn" : "faint"}>{hook.problem || "–"}</td>
                 </tr>
               ))}
             </tbody>

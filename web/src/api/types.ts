@@ -19,6 +19,8 @@ export interface Summary {
 export type NodeKind = "user" | "service" | "database" | "cache" | "queue" | "external";
 
 export interface Service {
+  /** Its node's id. */
+  id?: string;
   name: string;
   kind: string;
   family: string;
@@ -55,6 +57,8 @@ export interface ServerMap {
   to_ms: number;
   nodes: MapNode[];
   edges: MapEdge[];
+  /** Edges beyond the answer's bound, left out. */
+  edges_left_out?: number;
 }
 
 export interface Timeseries {

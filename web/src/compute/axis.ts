@@ -22,6 +22,9 @@ export function timeAxis(from_ms: number, to_ms: number, width: number): Axis {
     at: scale(time),
     label: timeLabel(time, to_ms - from_ms, seconds),
   }));
+  // A label that would stand out over the right end is left out; its line has neighbours enough.
+  const last = ticks.at(-1);
+  if (last !== undefined && last.at > width - 14) last.label = "";
   return { toPixel: (value) => scale(value), fromPixel: (pixel) => scale.invert(pixel).getTime(), ticks };
 }
 

@@ -1,7 +1,7 @@
 // Enters: the map's nodes and edges by id. Leaves: where each node's ring and each edge's curve and label lie, left to right.
 // The same set of ids gives the same layout whatever order the answer has them in, so a refresh moves nothing.
 import { Graph, layout } from "@dagrejs/dagre";
-import { curveBasis, line } from "d3-shape";
+import { curveBumpX, line } from "d3-shape";
 
 export const RING_RADIUS = 27;
 /** Room for a node with its two lines of label. */
@@ -45,11 +45,11 @@ export function layoutKey(shape: Shape): string {
 const curve = line<Point>()
   .x((point) => round(point.x))
   .y((point) => round(point.y))
-  .curve(curveBasis);
+  .curve(curveBumpX);
 
 export function layOut(shape: Shape): Layout {
   const graph = new Graph({ directed: true, multigraph: true });
-  graph.setGraph({ rankdir: "LR", nodesep: 22, edgesep: 18, ranksep: 20, marginx: 8, marginy: 8 });
+  graph.setGraph({ rankdir: "LR", nodesep: 22, edgesep: 18, ranksep: 28, marginx: 8, marginy: 8 });
   const known = new Set(shape.nodes.map((node) => node.id));
   for (const id of [...known].sort()) graph.setNode(id, { width: NODE_WIDTH, height: NODE_HEIGHT });
   const edges = shape.edges
@@ -88,8 +88,8 @@ function placeEdge(
   const target = nodes.get(edge.target) ?? { x: 0, y: 0 };
   if (edge.source === edge.target) return loop(source);
   const between = laid.points.slice(1, -1).map((point) => ({ x: point.x, y: point.y - RING_RISE }));
-  const first = towards(source, between[0] ?? target, RING_RADIUS + 3);
-  const last = towards(target, between.at(-1) ?? source, RING_RADIUS + 9);
+  const first = onRing(source, between[0] ?? target, RING_RADIUS + 3);
+  const last = onRing(target, between.at(-1) ?? source, RING_RADIUS + 10);
   const path = curve([first, ...between, last]) ?? "";
   return { path, label: { x: round(laid.x), y: round(laid.y - RING_RISE) } };
 }
@@ -101,12 +101,15 @@ function loop(at: Point): PlacedEdge {
   return { path, label: { x: at.x, y: round(top - 24) } };
 }
 
-/** The point `distance` away from `from` on the way to `to`. */
-function towards(from: Point, to: Point, distance: number): Point {
-  const dx = to.x - from.x;
-  const dy = to.y - from.y;
-  const length = Math.hypot(dx, dy);
-  return length === 0 ? from : { x: from.x + (dx / length) * distance, y: from.y + (dy / length) * distance };
+/** Edges leave and arrive at a ring's sides, at most this steep: below it is the node's label. */
+const STEEPEST = Math.PI / 5;
+
+/** The point `distance` from a ring's centre, on the side and in the direction of `to`. */
+function onRing(centre: Point, to: Point, distance: number): Point {
+  const side = to.x < centre.x ? -1 : 1;
+  const wanted = Math.atan2(to.y - centre.y, Math.abs(to.x - centre.x));
+  const angle = Math.max(-STEEPEST, Math.min(STEEPEST, wanted));
+  return { x: centre.x + side * Math.cos(angle) * distance, y: centre.y + Math.sin(angle) * distance };
 }
 
 function round(value: number): number {

@@ -4,7 +4,9 @@ import { useEffect, useRef } from "preact/hooks";
 import { requestPath } from "../api/client";
 import { useQuery } from "../api/query";
 import type { MapEdge, MapNode, ServerMap } from "../api/types";
+import { formatCount } from "../compute/format";
 import { Panel } from "../panel/panel";
+import { nodeOfService } from "../state/address";
 import type { Clock } from "../state/clock";
 import { useNavigation } from "../state/navigation";
 import { Icon } from "../ui/icons";
@@ -20,7 +22,7 @@ export interface Selected {
 /** What the address names; else the picked service, else where most requests come in. */
 export function defaultNode(map: ServerMap, service: string | null): MapNode | null {
   const byId = (id: string) => map.nodes.find((node) => node.id === id) ?? null;
-  if (service !== null) return byId(`service:${service}`);
+  if (service !== null) return byId(nodeOfService(service));
   const entries = map.edges
     .filter((edge) => edge.source.startsWith("user:"))
     .sort((a, b) => b.count - a.count);
@@ -64,7 +66,11 @@ export function MapView({ clock }: { clock: Clock }): JSX.Element {
   return (
     <>
       <section class="map-pane" aria-label="Server map" aria-busy={query.busy}>
-        <fieldset class="segments map-as" aria-label="Show the map as">
+        <fieldset
+          class="segments map-as"
+          hidden={map !== null && map.nodes.length === 0}
+          aria-label="Show the map as"
+        >
           <button
             type="button"
             aria-pressed={address.mapAs === "picture"}
@@ -85,6 +91,11 @@ export function MapView({ clock }: { clock: Clock }): JSX.Element {
         {map === null && query.error === null && <MapSkeleton />}
         {map === null && query.error !== null && (
           <Failed error={query.error} retry={query.retry} what="The server map" />
+        )}
+        {map?.edges_left_out !== undefined && map.edges_left_out > 0 && (
+          <p class="map-left-out" role="status">
+            {formatCount(map.edges_left_out)} quieter edges are not drawn: pick a service to see them
+          </p>
         )}
         {map !== null && map.nodes.length === 0 && <NoRequests />}
         {map !== null && map.nodes.length > 0 && address.mapAs === "picture" && (

@@ -34,7 +34,8 @@ export function ServerMapPicture({
   const key = layoutKey(map);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key is all of the map that the layout reads
   const placed = useMemo(() => layOut(map), [key]);
-  const zoom = useZoom(svg, view, placed);
+  const selectedEdge = map.edges.find((edge) => edge.id === selectedId);
+  const zoom = useZoom(svg, view, placed, placed.nodes.get(selectedEdge?.target ?? selectedId ?? "") ?? null);
   const [focused, setFocused] = useState<string | null>(null);
 
   const range_ms = map.to_ms - map.from_ms;
@@ -92,10 +93,10 @@ export function ServerMapPicture({
               id={`arrow-${tone}`}
               class={`arrow arrow-${tone}`}
               viewBox="0 0 8 8"
-              refX="5"
+              refX="3"
               refY="4"
-              markerWidth="9"
-              markerHeight="9"
+              markerWidth="12"
+              markerHeight="12"
               markerUnits="userSpaceOnUse"
               orient="auto-start-reverse"
             >

@@ -4,6 +4,7 @@ import { select } from "d3-selection";
 import { zoom as makeZoom, type ZoomBehavior, zoomIdentity } from "d3-zoom";
 import type { RefObject } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import type { Point } from "../compute/layout";
 import type { Size } from "../ui/size";
 
 export interface Zoom {
@@ -17,6 +18,29 @@ export interface Zoom {
 const LARGEST = 2.5;
 const SMALLEST = 0.15;
 
+/** On a narrow screen a map that fits is a map nobody can read: start this large, around what is selected. */
+const NARROW_PX = 600;
+const READABLE = 0.68;
+
+export function starting(
+  view: Size,
+  drawing: Size,
+  focus: Point | null,
+): { k: number; x: number; y: number } {
+  const all = fitting(view, drawing);
+  if (view.width >= NARROW_PX || all.k >= READABLE || focus === null) return all;
+  const within = (middle: number, size: number, space: number) =>
+    Math.min(12, Math.max(space - size * READABLE - 12, space / 2 - middle * READABLE));
+  const centred = (space: number, size: number) => (space - size * READABLE) / 2;
+  const wide = drawing.width * READABLE > view.width - 24;
+  const tall = drawing.height * READABLE > view.height - 24;
+  return {
+    k: READABLE,
+    x: wide ? within(focus.x, drawing.width, view.width) : centred(view.width, drawing.width),
+    y: tall ? within(focus.y, drawing.height, view.height) : centred(view.height, drawing.height),
+  };
+}
+
 /** The transform that shows all of the drawing in the middle of the view, never larger than 1.15. */
 export function fitting(view: Size, drawing: Size): { k: number; x: number; y: number } {
   if (view.width === 0 || drawing.width === 0 || drawing.height === 0) return { k: 1, x: 0, y: 0 };
@@ -25,10 +49,17 @@ export function fitting(view: Size, drawing: Size): { k: number; x: number; y: n
   return { k, x: (view.width - drawing.width * k) / 2, y: (view.height - drawing.height * k) / 2 };
 }
 
-export function useZoom(element: RefObject<SVGSVGElement | null>, view: Size, drawing: Size): Zoom {
+export function useZoom(
+  element: RefObject<SVGSVGElement | null>,
+  view: Size,
+  drawing: Size,
+  focus: Point | null,
+): Zoom {
   const [transform, setTransform] = useState({ k: 1, x: 0, y: 0 });
   const behaviour = useRef<ZoomBehavior<SVGSVGElement, unknown> | null>(null);
   const touched = useRef(false);
+  const focusAtStart = useRef(focus);
+  focusAtStart.current = focus;
 
   useEffect(() => {
     const node = element.current;
@@ -55,13 +86,13 @@ export function useZoom(element: RefObject<SVGSVGElement | null>, view: Size, dr
   );
 
   const showAll = useCallback(() => {
-    touched.current = false;
+    touched.current = view.width < NARROW_PX;
     move(fitting(view, drawing));
   }, [move, view, drawing]);
 
   useEffect(() => {
-    if (!touched.current) showAll();
-  }, [showAll]);
+    if (!touched.current) move(starting(view, drawing, focusAtStart.current));
+  }, [move, view, drawing]);
 
   const by = (factor: number) => {
     if (element.current === null || behaviour.current === null) return;

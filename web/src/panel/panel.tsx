@@ -67,35 +67,45 @@ function PanelBody({
 }): JSX.Element {
   const { from_ms, to_ms } = clock;
   const { address } = useNavigation();
+  // Callers from outside are not watched: what they waited for is told by the edges to whom they called.
+  const figures = edge !== null || node?.kind !== "user" || node.summary.count > 0;
   const which = edge === null ? { node: node?.id } : { edge: edge.id };
   // A relative range is one subject while it moves on; another length is another subject.
   const { from_ms: relative } = resolveRange(address.range, 0);
   const subject = `${edge?.id ?? node?.id} ${relative}`;
-  const scatter = useQuery<Scatter>(requestPath("scatter", { from_ms, to_ms, ...which }), subject);
-  const series = useQuery<Timeseries>(requestPath("timeseries", { from_ms, to_ms, ...which }), subject);
-  const summary = edge?.summary ?? node?.summary;
+  const scatter = useQuery<Scatter>(
+    figures ? requestPath("scatter", { from_ms, to_ms, ...which }) : null,
+    subject,
+  );
+  const series = useQuery<Timeseries>(
+    figures ? requestPath("timeseries", { from_ms, to_ms, ...which }) : null,
+    subject,
+  );
+  const summary = figures ? (edge?.summary ?? node?.summary) : undefined;
 
   return (
     <>
       <PanelHead map={map} node={node} edge={edge} />
       {summary !== undefined && <KeyFigures summary={summary} range_ms={map.to_ms - map.from_ms} />}
-      <ScatterSection query={scatter} clock={clock} which={which} />
+      {figures && <ScatterSection query={scatter} clock={clock} which={which} />}
       {summary !== undefined && (
         <section class="panel-section" aria-labelledby="summary-title">
           <h3 id="summary-title">Response summary</h3>
           <SummaryChart summary={summary} />
         </section>
       )}
-      <section class="panel-section" aria-labelledby="load-title" aria-busy={series.busy}>
-        <h3 id="load-title">Load</h3>
-        {series.data !== null ? (
-          <LoadChart series={series.data} from_ms={from_ms} to_ms={to_ms} />
-        ) : series.error !== null ? (
-          <Failed error={series.error} retry={series.retry} what="The load" />
-        ) : (
-          <Skeleton lines={3} label="Loading the load over time" />
-        )}
-      </section>
+      {figures && (
+        <section class="panel-section" aria-labelledby="load-title" aria-busy={series.busy}>
+          <h3 id="load-title">Load</h3>
+          {series.data !== null ? (
+            <LoadChart series={series.data} from_ms={from_ms} to_ms={to_ms} />
+          ) : series.error !== null ? (
+            <Failed error={series.error} retry={series.retry} what="The load" />
+          ) : (
+            <Skeleton lines={3} label="Loading the load over time" />
+          )}
+        </section>
+      )}
       {node !== null && <Neighbours map={map} node={node} />}
     </>
   );

@@ -1,5 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { type Address, readAddress, refreshEvery_ms, resolveRange, START, writeAddress } from "./address";
+import {
+  type Address,
+  nodeOfService,
+  readAddress,
+  refreshEvery_ms,
+  resolveRange,
+  START,
+  serviceName,
+  serviceOfNode,
+  writeAddress,
+} from "./address";
 
 describe("address", () => {
   test("an empty one is the start: the last five minutes, live", () => {
@@ -49,6 +59,14 @@ describe("address", () => {
       to_ms: 10_000_000,
     });
     expect(resolveRange({ kind: "custom", from_ms: 1, to_ms: 2 }, 99)).toEqual({ from_ms: 1, to_ms: 2 });
+  });
+
+  test("a picked service is a bare name, anything else that is watched its node's id", () => {
+    for (const id of ["service:shop-web", "database:postgresql@10.0.0.5:5432", "service:a:b"]) {
+      expect(nodeOfService(serviceOfNode(id))).toBe(id);
+    }
+    expect(serviceOfNode("service:shop-web")).toBe("shop-web");
+    expect(serviceName("database:postgresql@10.0.0.5:5432")).toBe("postgresql@10.0.0.5:5432");
   });
 
   test("only a live range asks again, a longer one less often", () => {

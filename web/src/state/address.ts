@@ -120,6 +120,22 @@ export function writeAddress(address: Address): string {
   return `?${query.toString()}`;
 }
 
+const KIND_PREFIX = /^(user|service|database|cache|queue|external):/;
+
+/** The picked service is a bare name in links, or the node's id where it is none of the services (a watched database). */
+export function serviceOfNode(nodeId: string): string {
+  return nodeId.startsWith("service:") ? nodeId.slice("service:".length) : nodeId;
+}
+
+export function nodeOfService(service: string): string {
+  return KIND_PREFIX.test(service) ? service : `service:${service}`;
+}
+
+/** What a picked service is called. */
+export function serviceName(service: string): string {
+  return service.replace(KIND_PREFIX, "");
+}
+
 /** From and to in whole milliseconds; `now_ms` is the end of a range that ends now. */
 export function resolveRange(range: Range, now_ms: number): { from_ms: number; to_ms: number } {
   if (range.kind === "custom") return { from_ms: range.from_ms, to_ms: range.to_ms };

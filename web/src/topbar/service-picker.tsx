@@ -6,6 +6,7 @@ import { useQuery } from "../api/query";
 import type { Service, Services } from "../api/types";
 import { errorShare } from "../compute/classes";
 import { formatCompact, formatShare } from "../compute/format";
+import { serviceName, serviceOfNode } from "../state/address";
 import type { Clock } from "../state/clock";
 import { useNavigation } from "../state/navigation";
 import { Icon } from "../ui/icons";
@@ -36,6 +37,7 @@ export function ServicePicker({ clock }: { clock: Clock }): JSX.Element {
   const input = useRef<HTMLInputElement>(null);
   const id = useId();
   const open = typed !== null;
+  const shown = address.service === null ? ALL : serviceName(address.service);
 
   const found = useMemo(() => matchingServices(query.data?.services ?? [], typed ?? ""), [query.data, typed]);
   const offersAll = (typed ?? "").trim() === "";
@@ -47,7 +49,14 @@ export function ServicePicker({ clock }: { clock: Clock }): JSX.Element {
 
   const choose = (service: Service | null) => {
     setTyped(null);
-    go({ service: service?.name ?? null, node: null, edge: null, selection: null, trace: null, span: null });
+    go({
+      service: service === null ? null : serviceOfNode(service.id ?? `service:${service.name}`),
+      node: null,
+      edge: null,
+      selection: null,
+      trace: null,
+      span: null,
+    });
     input.current?.blur();
   };
 
@@ -79,8 +88,8 @@ export function ServicePicker({ clock }: { clock: Clock }): JSX.Element {
         aria-autocomplete="list"
         autocomplete="off"
         spellcheck={false}
-        placeholder={address.service ?? ALL}
-        value={typed ?? address.service ?? ALL}
+        placeholder={shown}
+        value={typed ?? shown}
         onFocus={() => {
           setTyped("");
           setActive(0);
@@ -98,7 +107,7 @@ export function ServicePicker({ clock }: { clock: Clock }): JSX.Element {
           {options.map((service, index) => (
             // biome-ignore lint/a11y/useKeyWithClickEvents: the keys are heard by the combobox's input
             <div
-              key={service?.name ?? ""}
+              key={service?.id ?? service?.name ?? ""}
               id={`${id}-${index}`}
               role="option"
               tabIndex={-1}
@@ -124,7 +133,7 @@ function ServiceFigures({ service }: { service: Service }): JSX.Element {
   const share = errorShare(service.count, service.error_count);
   return (
     <span class="service-option-figures">
-      {service.family !== "" && <span class="faint">{service.family}</span>}
+      <span class="faint">{service.family === "" ? service.kind : service.family}</span>
       <span>{formatCompact(service.count)}</span>
       {service.error_count > 0 && <span class="bad">{formatShare(share)}</span>}
     </span>

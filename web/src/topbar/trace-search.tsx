@@ -26,7 +26,7 @@ export function TraceSearch(): JSX.Element {
         <Icon name="search" size={14} />
         <input
           type="text"
-          placeholder="Open trace id"
+          placeholder="Trace id"
           aria-label="Open a trace by its id (32 hex digits), then Enter"
           aria-invalid={wrong}
           spellcheck={false}

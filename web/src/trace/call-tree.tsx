@@ -172,8 +172,11 @@ export function MethodCell({
           <span class="visually-hidden">Failed: </span>
         </span>
       )}
-      <span class="protocol">{span.protocol}</span>
-      <span class="method-name" title={`${spanTitle(span)} ${spanDetail(span)}`}>
+      <span class="protocol">{span.kind === "client" ? `→ ${span.protocol}` : span.protocol}</span>
+      <span
+        class={`method-name ${span.kind === "server" ? "method-server" : ""}`}
+        title={`${spanTitle(span)} ${spanDetail(span)}`}
+      >
         {spanTitle(span)} <span class="faint">{spanDetail(span)}</span>
       </span>
       {span.error && span.error_message !== null && span.error_message !== "" && (

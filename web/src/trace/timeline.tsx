@@ -1,9 +1,9 @@
-// Enters: a trace. Leaves: its spans as bars over the trace's time, in the call tree's order; the darker part of a bar is the
-// span's own time.
+// Enters: a trace. Leaves: its spans as bars over the trace's time, in the call tree's order, coloured by
+// service.
 import type { JSX } from "preact";
 import { useMemo, useRef } from "preact/hooks";
 import { elapsedTicks } from "../compute/axis";
-import { formatDuration } from "../compute/format";
+import { formatDuration, formatMs } from "../compute/format";
 import { spanTitle, timelineBar, visibleRows } from "../compute/tree";
 import { useRows } from "../ui/rows";
 import { useSize } from "../ui/size";
@@ -16,7 +16,7 @@ export function serviceHue(services: string[], service: string): number {
 }
 
 /** As the style sheet divides the table. */
-const LANE_SHARE = 0.6;
+const LANE_SHARE = 0.45;
 
 export function Timeline({ trace, folded, fold, ledHere, opened, open }: TreeProps): JSX.Element {
   const scroller = useRef<HTMLDivElement>(null);
@@ -45,6 +45,8 @@ export function Timeline({ trace, folded, fold, ledHere, opened, open }: TreePro
                   ))}
               </span>
             </th>
+            <th class="number col-exec">Exec ms</th>
+            <th class="col-service">Service</th>
           </tr>
         </thead>
         <tbody onKeyDown={keys.onKeyDown}>
@@ -52,7 +54,6 @@ export function Timeline({ trace, folded, fold, ledHere, opened, open }: TreePro
           {rows.slice(slice.first, slice.end).map((row) => {
             const { span } = row;
             const bar = timelineBar(span, trace.duration_ms);
-            const late = bar.start > 0.6;
             return (
               <tr
                 key={span.span_id}
@@ -78,15 +79,12 @@ export function Timeline({ trace, folded, fold, ledHere, opened, open }: TreePro
                       style={{ left: `${bar.start * 100}%`, width: `${bar.length * 100}%` }}
                       title={`${spanTitle(span)} · ${span.service} · ${formatDuration(span.duration_ms)}`}
                     />
-                    <span
-                      class={`lane-text ${late ? "lane-text-before" : ""}`}
-                      style={
-                        late ? { right: `${(1 - bar.start) * 100}%` } : { left: `${textAt(bar) * 100}%` }
-                      }
-                    >
-                      {formatDuration(span.duration_ms)} <span class="faint">{span.service}</span>
-                    </span>
                   </span>
+                </td>
+                <td class="number col-exec">{formatMs(span.duration_ms)}</td>
+                <td class="col-service">
+                  <i class={`dot hue-${serviceHue(services, span.service)}`} aria-hidden="true" />{" "}
+                  {span.service}
                 </td>
               </tr>
             );
@@ -96,9 +94,4 @@ export function Timeline({ trace, folded, fold, ledHere, opened, open }: TreePro
       </table>
     </div>
   );
-}
-
-/** Behind the bar where there is room, else inside it. */
-function textAt(bar: { start: number; length: number }): number {
-  return bar.start + bar.length < 0.72 ? bar.start + bar.length : bar.start;
 }

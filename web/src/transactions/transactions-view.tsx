@@ -6,7 +6,7 @@ import { requestPath } from "../api/client";
 import { useQuery } from "../api/query";
 import type { Transaction, Transactions } from "../api/types";
 import { formatCount } from "../compute/format";
-import type { Address } from "../state/address";
+import { type Address, nodeOfService } from "../state/address";
 import type { Clock } from "../state/clock";
 import { useNavigation } from "../state/navigation";
 import { TraceDetail } from "../trace/trace-detail";
@@ -26,7 +26,7 @@ export function listParams(address: Address, clock: Pick<Clock, "from_ms" | "to_
     to_ms: selection?.to_ms ?? clock.to_ms,
     node:
       address.node ??
-      (address.edge === null && address.service !== null ? `service:${address.service}` : null),
+      (address.edge === null && address.service !== null ? nodeOfService(address.service) : null),
     edge: address.edge,
     min_duration_ms: selection === null || selection.min_duration_ms === 0 ? null : selection.min_duration_ms,
     max_duration_ms: selection?.max_duration_ms,
@@ -52,7 +52,7 @@ export function TransactionsView({ clock }: { clock: Clock }): JSX.Element {
   });
   const query = useQuery<Transactions>(requestPath("transactions", params), subject);
   const list = query.data;
-  const what = address.edge?.replace("->", " → ") ?? params.node ?? "everything";
+  const what = address.edge?.replace("->", " → ") ?? params.node;
 
   const open = (transaction: Transaction) => go({ trace: transaction.trace_id, span: transaction.span_id });
 
@@ -61,7 +61,13 @@ export function TransactionsView({ clock }: { clock: Clock }): JSX.Element {
       <section class="transaction-list" aria-label="Transactions" aria-busy={query.busy}>
         <header class="list-head">
           <h1>
-            Transactions <span class="faint">of</span> {what.replace(/^service:/, "")}
+            Transactions
+            {what !== null && (
+              <>
+                {" "}
+                <span class="faint">of</span> {what.replaceAll("service:", "")}
+              </>
+            )}
           </h1>
           {list !== null && (
             <span class="list-total" data-total={list.total}>
