@@ -30,6 +30,8 @@ struct Lane {
     /// The parser asked for the other side to go on first; what comes meanwhile waits here.
     awaiting: bool,
     waiting: Queue,
+    /// When bytes last moved, before those being looked at.
+    last_ns: TimeNs,
 }
 
 /// Where in the connection a conversation begins.
@@ -99,6 +101,7 @@ impl Conversation {
             ends_after_skip: None,
             awaiting: false,
             waiting: Queue::default(),
+            last_ns: 0,
         };
         Self {
             protocol,
@@ -159,6 +162,7 @@ impl Conversation {
             self.lanes[side as usize].stream.lose(0);
         }
         self.missing(side, fresh.missing_after, chunk, out);
+        self.lanes[side as usize].last_ns = chunk.time_ns;
     }
 
     /// Lets a side that waited for the other one go on; answers whether it got further.
@@ -426,6 +430,12 @@ impl Conversation {
                 let (consumed, at) = consume(consumed);
                 out.stitcher.ended(side, *end, at, out.sink);
                 After::Used(consumed)
+            }
+            Step::Unseen { id } => {
+                let pairing = id.map_or(Pairing::InOrder, Pairing::Id);
+                let last_ns = lane.last_ns;
+                out.stitcher.unseen(pairing, last_ns, out.losses, out.sink);
+                After::UsedShowAnyway(0)
             }
             Step::HandOver { consumed, to } => {
                 let (consumed, at) = consume(consumed);

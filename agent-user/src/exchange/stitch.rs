@@ -273,6 +273,32 @@ impl Stitcher {
         self.open = kept;
     }
 
+    /// The oldest exchange of a pairing was answered in bytes that are missing, at `last_ns` at the latest.
+    pub(super) fn unseen(
+        &mut self,
+        pairing: Pairing,
+        last_ns: TimeNs,
+        losses: &mut FlowLosses,
+        sink: &mut dyn Sink,
+    ) {
+        let place = self.open.iter().position(|open| {
+            open.exchange.request.pairing == pairing
+                && open.exchange.request.class == Class::Request
+                && !open.response_done
+        });
+        let Some(mut open) = place.and_then(|place| self.open.remove(place)) else {
+            return;
+        };
+        let exchange = &mut open.exchange;
+        if last_ns >= exchange.request_end_ns {
+            exchange.response_start_ns.get_or_insert(last_ns);
+            exchange.response_end_ns = Some(last_ns);
+        }
+        exchange.ending = Ending::Lost;
+        losses.responses_lost += 1;
+        sink.finished(open.exchange);
+    }
+
     /// Nothing more will come.
     pub(super) fn over(&mut self, ending: Ending, losses: &mut FlowLosses, sink: &mut dyn Sink) {
         losses.responses_without_request += self.early.len() as u64;

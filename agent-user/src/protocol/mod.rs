@@ -82,6 +82,9 @@ pub enum Step {
     End { consumed: usize, end: Box<End> },
     /// So many bytes (possibly none) held something that cannot be read; the place is not lost. Counted, nothing more.
     Unread { consumed: usize, reason: LostReason },
+    /// The oldest request without a whole response (or the one with that id) was answered, but in bytes that are missing. Its
+    /// response ended with the last bytes of this side before these, at the latest.
+    Unseen { id: Option<u64> },
     /// These bytes cannot be understood before the other side got further (a response ahead of its request).
     AwaitPeer,
     /// From here on another protocol, on both sides.

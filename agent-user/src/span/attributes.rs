@@ -93,7 +93,10 @@ fn by_family(span: &Span, visit: &mut Visit<'_>) {
         Family::Database | Family::Cache => {
             visit("db.system.name", AttributeRef::Text(system));
             visit("db.operation.name", AttributeRef::Text(operation));
-            visit("db.query.text", AttributeRef::Text(target));
+            // Where the target is a key or a collection, the protocol tells the text itself.
+            if !request.attributes.iter().any(|(key, _)| *key == "db.query.text") {
+                visit("db.query.text", AttributeRef::Text(target));
+            }
             if span.status() == Status::Error {
                 visit("db.response.status_code", AttributeRef::Text(status));
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Group, Step, page, stamp};
+use super::{Group, Step, stamp};
 use spanhound_tests::tree;
 
 use crate::command;
@@ -67,7 +67,11 @@ pub(super) fn missing(groups: &[Group]) -> Result<Vec<Step>> {
                 for file in ["package.json", "package-lock.json"] {
                     std::fs::copy(pins.join(file), node_modules.join(file))?;
                 }
-                page::install(&node_modules)?;
+                command::output(command::in_directory("npm", &node_modules).args([
+                    "ci",
+                    "--no-audit",
+                    "--no-fund",
+                ]))?;
                 node.write()
             },
         ));

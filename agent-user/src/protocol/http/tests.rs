@@ -22,7 +22,11 @@ fn walk(parser: &mut Http1, turns: &[(Side, &str)]) -> Vec<String> {
                     (consumed + skipped).min(rest.len())
                 }
                 Step::End { consumed, .. } | Step::Unread { consumed, .. } => *consumed,
-                Step::NeedMore | Step::AwaitPeer | Step::HandOver { .. } | Step::Lost(_) => rest.len(),
+                Step::NeedMore
+                | Step::AwaitPeer
+                | Step::Unseen { .. }
+                | Step::HandOver { .. }
+                | Step::Lost(_) => rest.len(),
             };
             said.push(match step {
                 Step::Message { message, .. } => {

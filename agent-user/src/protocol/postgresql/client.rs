@@ -94,6 +94,11 @@ impl PostgreSql {
         let whole = visible == head.bytes;
         let text = if whole { &body[..body.len() - 1] } else { body };
         let statement = statement::normalise(text, Dialect::PostgreSql, self.settings.keep_literals, !whole);
+        if !whole && statement.operation.is_empty() {
+            // Not even its first word was captured.
+            self.out_of_step();
+            return Step::Consumed(visible);
+        }
         self.push(Owed::Query, true);
         let message = self.request(head, visible, Some(&statement));
         Step::Message {

@@ -25,8 +25,8 @@ use compact_str::CompactString;
 
 use super::table::Family;
 use super::{
-    Class, Definition, End, Ends, LostReason, Message, Next, Pairing, Parser, Recovery, Resync, Settings,
-    Side, Step,
+    Class, Definition, Ends, LostReason, Message, Next, Pairing, Parser, Recovery, Resync, Settings, Side,
+    Step,
 };
 use client::Round;
 use frame::Startup;
@@ -230,6 +230,7 @@ impl Parser for PostgreSql {
                 // Statements may have been prepared, closed or executed meanwhile.
                 self.prepared.forget();
                 self.out_of_step();
+                self.answer.hidden_round = true;
                 Recovery::Resync
             }
             Side::Server => {
@@ -240,6 +241,7 @@ impl Parser for PostgreSql {
     }
 
     fn resync(&mut self, side: Side, bytes: &[u8], at_write: bool) -> Resync {
+        self.answer.unproven |= !self.in_step;
         let found = match side {
             Side::Client => self.find_client_frame(bytes, at_write),
             Side::Server if self.phase == Phase::EncryptionAsked => Some(0),
@@ -249,14 +251,6 @@ impl Parser for PostgreSql {
             }
         };
         found.map_or(Resync::NotYet { keep: 0 }, Resync::At)
-    }
-
-    fn closed(&mut self, side: Side) -> Option<End> {
-        if side == Side::Server {
-            self.end_unseen()
-        } else {
-            None
-        }
     }
 }
 

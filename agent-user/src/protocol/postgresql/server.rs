@@ -4,6 +4,7 @@ use compact_str::{CompactString, ToCompactString};
 
 use super::fault::{self, Fault};
 use super::frame::{self, HEAD_BYTES, Head};
+use super::missing::HeldResult;
 use super::{Owed, Phase, PostgreSql};
 use crate::protocol::{
     Attributes, Class, End, Ends, Intent, LostReason, Message, Outcome, Pairing, Side, Step, Value,
@@ -21,17 +22,24 @@ pub(super) struct Answer {
     /// The response's head was reported.
     pub(super) begun: bool,
     pub(super) fault: Option<Fault>,
-    tag: CompactString,
+    pub(super) tag: CompactString,
     pub(super) rows: i64,
     pub(super) affected: Option<i64>,
     /// The server refuses what comes until the next Sync.
-    aborting: bool,
+    pub(super) aborting: bool,
     /// The client was told to send copy data, and did not say it is done.
     pub(super) copy_in: bool,
     /// Bytes are missing: the next frame must be looked for.
     pub(super) lost: bool,
     /// Some of what is pending may have been answered unseen.
     pub(super) blurred: bool,
+    /// Client bytes are missing: up to the next ReadyForQuery answers may be to what was not seen.
+    pub(super) hidden_round: bool,
+    /// The ReadyForQuery in front has ended its round.
+    pub(super) round_closed: bool,
+    /// Joined in the middle: what was sent before may be answered first. Until the first ReadyForQuery results are held.
+    pub(super) unproven: bool,
+    pub(super) held: Vec<HeldResult>,
     /// Rounds whose end must lie in the missing bytes, because the client went on.
     pub(super) rounds_over: usize,
 }
@@ -73,6 +81,16 @@ impl PostgreSql {
             return Step::NeedMore;
         };
         let body = &frame[HEAD_BYTES..];
+        if self.answer.hidden_round && !matches!(head.kind, b'Z' | b'A') {
+            return self.skip(head);
+        }
+        if self.answer.unproven && self.pending.iter().any(|pending| pending.owed == Owed::Execute) {
+            match head.kind {
+                b'C' | b'I' | b's' | b'E' => return self.hold_result(head, body),
+                b'D' | b'Z' | b'A' => {}
+                _ => return self.skip(head),
+            }
+        }
         match head.kind {
             b'D' => self.rows(bytes),
             b'Z' => self.ready(),
@@ -97,7 +115,7 @@ impl PostgreSql {
         Step::Consumed(count)
     }
 
-    fn skip(&mut self, head: Head) -> Step {
+    pub(super) fn skip(&mut self, head: Head) -> Step {
         self.answer.bytes += head.bytes as u64;
         Step::Skip(head.bytes as u64)
     }
@@ -175,7 +193,7 @@ impl PostgreSql {
 
     /// As many DataRows as are at hand.
     fn rows(&mut self, bytes: &[u8]) -> Step {
-        let due = matches!(self.owed(), Some(Owed::Query | Owed::Execute));
+        let due = matches!(self.owed(), Some(Owed::Query | Owed::Execute)) && !self.answer.unproven;
         if due && !self.answer.begun {
             self.answer.begun = true;
             return Step::Message {
@@ -204,6 +222,12 @@ impl PostgreSql {
     }
 
     fn complete(&mut self, head: Head, body: &[u8]) -> Step {
+        let tag = self.count_result(body);
+        self.result(head, &tag)
+    }
+
+    /// The command tag, of which rows are noted.
+    pub(super) fn count_result(&mut self, body: &[u8]) -> CompactString {
         let tag = body.strip_suffix(&[0]).unwrap_or(body);
         let tag = CompactString::from_utf8_lossy(tag);
         let mut words = tag.split(' ');
@@ -219,7 +243,7 @@ impl PostgreSql {
                 }
             }
         }
-        self.result(head, &tag)
+        tag
     }
 
     /// A statement is done.
@@ -247,7 +271,7 @@ impl PostgreSql {
         }
     }
 
-    fn exchanges_in_round(&self) -> usize {
+    pub(super) fn exchanges_in_round(&self) -> usize {
         let round = self
             .pending
             .iter()
@@ -256,7 +280,7 @@ impl PostgreSql {
     }
 
     /// Ends the response of the exchange in front, with `consumed` bytes of its last frame.
-    fn respond(&mut self, consumed: usize, tag: &str) -> Step {
+    pub(super) fn respond(&mut self, consumed: usize, tag: &str) -> Step {
         self.answer.bytes += consumed as u64;
         let mut attributes = Attributes::new();
         if self.answer.rows > 0 || tag.starts_with("SELECT") {
@@ -272,7 +296,7 @@ impl PostgreSql {
         self.finish(consumed, status, outcome, attributes)
     }
 
-    pub(super) fn finish(
+    fn finish(
         &mut self,
         consumed: usize,
         status: CompactString,
@@ -420,14 +444,30 @@ impl PostgreSql {
     fn ready(&mut self) -> Step {
         const BYTES: usize = 6;
         self.connecting = false;
-        while let Some(first) = self.pending.front().copied() {
+        if let Some(step) = self.settle_unproven() {
+            return step;
+        }
+        while !self.answer.round_closed
+            && let Some(first) = self.pending.front().copied()
+        {
             let ends_round = matches!(first.owed, Owed::Sync | Owed::Query | Owed::Call);
+            if first.exchange && self.answer.hidden_round {
+                self.pending.pop_front();
+                if ends_round {
+                    // The frame is shown again, and finds nothing left to answer.
+                    self.answer.round_closed = true;
+                }
+                return self.unseen();
+            }
             if first.exchange && first.owed != Owed::Query && first.owed != Owed::Call {
                 self.pending.pop_front();
-                let outcome = match (self.answer.aborting, self.answer.blurred) {
-                    (_, true) => Outcome::Unset,
-                    (true, false) => Outcome::Error(ABORTED.into()),
-                    (false, false) => Outcome::Ok,
+                if self.answer.blurred {
+                    return self.unseen();
+                }
+                let outcome = if self.answer.aborting {
+                    Outcome::Error(ABORTED.into())
+                } else {
+                    Outcome::Ok
                 };
                 return self.finish(0, CompactString::default(), outcome, Attributes::new());
             }
@@ -438,6 +478,7 @@ impl PostgreSql {
                     break;
                 }
                 let tag = std::mem::take(&mut self.answer.tag);
+                self.answer.unproven = false;
                 return self.respond(BYTES, &tag);
             }
         }
@@ -446,6 +487,10 @@ impl PostgreSql {
             self.leave_round();
         }
         self.answer.bytes = 0;
+        (self.answer.round_closed, self.answer.unproven) = (false, false);
+        if self.pending.is_empty() {
+            self.answer.hidden_round = false;
+        }
         Step::Consumed(BYTES)
     }
 

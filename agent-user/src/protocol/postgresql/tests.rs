@@ -431,7 +431,7 @@ fn a_result_whose_middle_is_missing_still_ends() {
     assert_eq!(
         played.lines,
         [
-            "SELECT SELECT a FROM t -> ",
+            "SELECT SELECT a FROM t ->  (lost)",
             "SELECT SELECT ? -> SELECT 1",
             "SELECT SELECT ? -> SELECT 2"
         ]
@@ -479,4 +479,9 @@ proptest! {
         let turns: Vec<Turn> = startup().into_iter().chain(order.iter().map(|&number| frames[number].clone())).collect();
         play(&turns, true, piece);
     }
+}
+
+#[test]
+fn recordings_hold_what_is_known_of_them() {
+    crate::protocol::harness::check(Protocol::PostgreSql);
 }

@@ -77,7 +77,7 @@ impl Redis {
         }
         match walk.stop {
             Stop::Malformed => self.lost(LostReason::Malformed),
-            Stop::Long { .. } if walk.passed == 0 => self.lost(LostReason::Malformed),
+            Stop::Long { .. } if !walk.arguments.is_named() => self.lost(LostReason::Malformed),
             Stop::Complete => self.report(&walk.arguments, walk.bytes, Ends::Here, walk.bytes as u64),
             Stop::Long { head, rest } if walk.passed + 1 == count => {
                 let consumed = walk.bytes + head;
@@ -88,7 +88,7 @@ impl Redis {
                     consumed as u64 + rest,
                 )
             }
-            Stop::Short if walk.passed < HEAD_ARGUMENTS as u64 && !(cut && walk.passed > 0) => {
+            Stop::Short if walk.passed < HEAD_ARGUMENTS as u64 && !(cut && walk.arguments.is_named()) => {
                 if cut {
                     Step::Consumed(bytes.len())
                 } else {
@@ -147,7 +147,7 @@ impl Redis {
         }
         self.tail.bytes += missing;
         self.tail.arguments = 0;
-        self.hidden_commands = true;
+        (self.hidden_commands, self.replied_since) = (true, true);
         true
     }
 
@@ -195,6 +195,12 @@ impl Redis {
             if !self.pending.is_empty() {
                 // Replies to commands that were not seen may come before the one to this.
                 return self.lost(LostReason::MissingState);
+            }
+            if !self.replied_since {
+                return match ends {
+                    Ends::After(rest) => Step::Skip(consumed as u64 + rest),
+                    Ends::Here | Ends::Later => Step::Consumed(consumed),
+                };
             }
             self.hidden_commands = false;
         }

@@ -46,6 +46,15 @@ impl<'a> Arguments<'a> {
             .is_some_and(|argument| argument.eq_ignore_ascii_case(word.as_bytes()))
     }
 
+    /// Enough was seen to name the command.
+    pub(super) fn is_named(&self) -> bool {
+        let whole = self.seen - usize::from(self.last_cut);
+        match self.get(0) {
+            Some(name) if whole > 0 => whole > 1 || self.count == 1 || !is_container(&upper(name)),
+            _ => false,
+        }
+    }
+
     /// The command in upper case, with its subcommand where it is a container of commands.
     pub(super) fn operation(&self) -> CompactString {
         let Some(name) = self.get(0) else {
@@ -67,7 +76,8 @@ impl<'a> Arguments<'a> {
             return Default::default();
         };
         let Some(key) = self.get(place) else {
-            return Default::default();
+            let beyond = place >= self.seen && (place as u64) < self.count && place < HEAD_ARGUMENTS;
+            return (CompactString::from(if beyond { "…" } else { "" }), None);
         };
         let shown = &key[..key.len().min(KEY_SHOWN_BYTES)];
         let mut target = CompactString::from_utf8_lossy(shown);
@@ -95,9 +105,11 @@ impl<'a> Arguments<'a> {
                 (!self.is(2, "0")).then_some(3)
             }
             "BLMPOP" | "BZMPOP" | "MIGRATE" => Some(3),
-            "XREAD" | "XREADGROUP" => (1..self.seen)
-                .find(|&place| self.is(place, "STREAMS"))
-                .map(|place| place + 1),
+            "XREAD" | "XREADGROUP" => {
+                let streams = (1..self.seen).find(|&place| self.is(place, "STREAMS"));
+                // Not among the arguments at hand: behind them.
+                Some(streams.map_or(self.seen, |place| place + 1))
+            }
             _ => Some(1),
         }
     }

@@ -17,7 +17,7 @@ mod server;
 use std::collections::VecDeque;
 
 use super::table::Family;
-use super::{Definition, End, LostReason, Parser, Recovery, Resync, Settings, Side, Step};
+use super::{Definition, LostReason, Parser, Recovery, Resync, Settings, Side, Step};
 use client::Tail;
 use command::Answering;
 use server::Reply;
@@ -54,8 +54,9 @@ struct Redis {
     reply: Reply,
     /// Every reply to come belongs to a command in `pending`.
     in_step: bool,
-    /// Commands may have been sent that were not seen.
+    /// Commands may have been sent that were not seen, and whether the server replied since.
     hidden_commands: bool,
+    replied_since: bool,
     /// Nothing was seen of the oldest command's reply, and it is over.
     unseen_reply: bool,
     subscribed: bool,
@@ -74,6 +75,7 @@ impl Redis {
             reply: Reply::default(),
             in_step: true,
             hidden_commands: false,
+            replied_since: false,
             unseen_reply: false,
             subscribed: false,
             monitoring: false,
@@ -126,6 +128,7 @@ impl Parser for Redis {
         self.out_of_step();
         if side == Side::Client {
             self.database = None;
+            (self.hidden_commands, self.replied_since) = (true, false);
         }
         Recovery::Resync
     }
@@ -146,11 +149,6 @@ impl Parser for Redis {
         } else {
             Resync::NotYet { keep: 0 }
         }
-    }
-
-    fn closed(&mut self, side: Side) -> Option<End> {
-        let ended = side == Side::Server && self.reply.lost && self.reply.reported;
-        ended.then(End::default)
     }
 }
 

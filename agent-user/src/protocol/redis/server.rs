@@ -19,7 +19,7 @@ pub(super) struct Reply {
     /// Elements still due at each open level; `None` for one that ends with a mark.
     open: Vec<Option<u64>>,
     /// It answers a command: its end is to be told.
-    pub(super) reported: bool,
+    reported: bool,
     bytes: u64,
     /// Bytes are missing from it, and where it ends is not known.
     pub(super) lost: bool,
@@ -38,12 +38,13 @@ enum Whole {
 impl Redis {
     pub(super) fn reply(&mut self, bytes: &[u8]) -> Step {
         if self.reply.over {
-            return self.end_reply(0, Outcome::Unset);
+            self.reply = Reply::default();
+            return Step::Unseen { id: None };
         }
         if bytes.is_empty() {
             // A string that was skipped may have been the last element.
             return if self.reply.reported && self.reply.open.is_empty() && !self.reply.lost {
-                self.end_reply(0, Outcome::Ok)
+                self.end_reply(0)
             } else {
                 Step::NeedMore
             };
@@ -56,7 +57,7 @@ impl Redis {
             return self.elements(bytes);
         }
         if self.reply.reported {
-            return self.end_reply(0, Outcome::Ok);
+            return self.end_reply(0);
         }
         if self.replicating {
             return Step::HandOver {
@@ -165,6 +166,7 @@ impl Redis {
             Whole::Yes(consumed) => Some(consumed),
             Whole::No => None,
         };
+        self.replied_since = true;
         let Some(first) = self.pending.front().copied() else {
             if self.in_step && !self.subscribed && !self.monitoring {
                 return Step::AwaitPeer;
@@ -245,7 +247,7 @@ impl Redis {
             self.pass_element(head.element);
         }
         if self.reply.open.is_empty() && self.reply.reported {
-            return self.end_reply(used, Outcome::Ok);
+            return self.end_reply(used);
         }
         Step::Consumed(used)
     }
@@ -255,10 +257,9 @@ impl Redis {
         pass_element(&mut self.reply.open, element);
     }
 
-    fn end_reply(&mut self, consumed: usize, outcome: Outcome) -> Step {
+    fn end_reply(&mut self, consumed: usize) -> Step {
         let reply = std::mem::take(&mut self.reply);
         let end = End {
-            outcome: Some(outcome),
             size_bytes: Some(reply.bytes),
             ..End::default()
         };
@@ -301,10 +302,8 @@ impl Redis {
             return None;
         }
         self.pending.pop_front()?;
-        let reply = std::mem::take(&mut self.reply);
-        let mut message = Message::new(Class::Response, Pairing::InOrder, Ends::Here);
-        message.size_bytes = Some(reply.bytes);
-        Some(Step::Message { consumed: 0, message })
+        self.reply = Reply::default();
+        Some(Step::Unseen { id: None })
     }
 }
 

@@ -217,7 +217,7 @@ fn long_values_need_not_be_captured() {
             "SET k -> OK",
             "MSET a -> OK",
             "GET k -> ",
-            "MGET a -> ",
+            "MGET a ->  (lost)",
             "GET last -> nil"
         ]
     );
@@ -283,4 +283,9 @@ proptest! {
         let turns: Vec<Turn> = order.iter().map(|&number| pieces[number].clone()).collect();
         play_as(&turns, true, piece, Some(Protocol::Redis));
     }
+}
+
+#[test]
+fn recordings_hold_what_is_known_of_them() {
+    crate::protocol::harness::check(Protocol::Redis);
 }

@@ -28,7 +28,7 @@ const VERB_MAX_BYTES: usize = 32;
 pub struct Statement {
     /// Literals replaced by `?`, comments removed, white space and lists of literals collapsed.
     pub text: CompactString,
-    /// The first statement's verb in upper case; empty where there is none.
+    /// The first statement's verb in upper case; empty where there is none or its end was not seen.
     pub operation: CompactString,
     /// The first table named, without quotes; empty where none was recognised.
     pub collection: CompactString,
@@ -59,6 +59,10 @@ pub fn normalise(sql: &[u8], dialect: Dialect, keep_literals: bool, cut: bool) -
     }
     reader.finish();
     let cut = cut || writer.full;
+    if cut && writer.text.trim_start().len() == reader.operation.len() {
+        // Its first word may be only the beginning of one.
+        reader.operation.clear();
+    }
     Statement {
         text: writer.finish(cut),
         operation: reader.operation,
