@@ -3,6 +3,10 @@
 /// Marks an offset that this kernel does not have. What needs it is switched off.
 pub const ABSENT: u32 = u32::MAX;
 
+/// A field of [`Layout`]: the kernel structure, the member path in it (other names the member had behind `|`), and where
+/// its offset goes.
+pub type Field = (&'static str, &'static str, fn(&mut Layout) -> &mut u32);
+
 macro_rules! layout {
     ($($(#[$doc:meta])* $field:ident: $structure:literal . $path:literal;)*) => {
         /// Offsets in bytes, resolved from the kernel's type information by user space, constant once loaded.
@@ -14,8 +18,7 @@ macro_rules! layout {
             /// Nothing known.
             pub const EMPTY: Self = Self { $($field: ABSENT,)* };
 
-            /// Every field, with the kernel structure and the member path it comes from.
-            pub const FIELDS: &'static [(&'static str, &'static str, fn(&mut Self) -> &mut u32)] = &[
+            pub const FIELDS: &'static [Field] = &[
                 $(($structure, $path, |layout: &mut Self| &mut layout.$field),)*
             ];
         }
@@ -37,6 +40,7 @@ layout! {
     inode_mode: "inode"."i_mode";
     socket_sk: "socket"."sk";
     sock_family: "sock"."__sk_common.skc_family";
+    sock_state: "sock"."__sk_common.skc_state";
     sock_daddr: "sock"."__sk_common.skc_daddr";
     sock_rcv_saddr: "sock"."__sk_common.skc_rcv_saddr";
     sock_dport: "sock"."__sk_common.skc_dport";
@@ -67,10 +71,10 @@ layout! {
     inode_number: "inode"."i_ino";
     msghdr_name: "msghdr"."msg_name";
     msghdr_iter: "msghdr"."msg_iter";
-    iter_iov: "iov_iter"."__iov";
+    iter_iov: "iov_iter"."__iov|iov";
     iter_ubuf: "iov_iter"."ubuf";
     iter_offset: "iov_iter"."iov_offset";
     iter_count: "iov_iter"."count";
     iter_segments: "iov_iter"."nr_segs";
-    iter_type: "iov_iter"."iter_type";
+    iter_type: "iov_iter"."iter_type|type";
 }

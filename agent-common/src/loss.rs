@@ -42,6 +42,8 @@ losses! {
     UnreadableSocket = 9, "unreadable_socket";
     /// A datagram without a readable peer address.
     UnknownPeer = 10, "unknown_peer";
+    /// Messages of one `sendmmsg`/`recvmmsg` beyond those the syscall tier looks at.
+    UnseenMessages = 11, "unseen_messages";
 }
 
 const _: () = {

@@ -1,9 +1,22 @@
 //! Capture: the loaded kernel programs and the ring buffer they write to.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use spanhound_common::{Loss, PortRule, ProcessRule, limits};
+use aya::{
+    Ebpf, EbpfError,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
+};
+use spanhound_common::{
+    ConnectionSetting, Layout, Loss, PortRule, ProcessRule, limits,
+    rule::{BUDGET_IGNORED, PROCESS_IGNORED, setting_slot},
+};
 
+use super::{
+    attach::{self, HookStatus},
+    btf::BtfError,
+    decode::decode,
+    load,
+};
 use crate::event::{ConnectionId, Event};
 
 /// Which kind of kernel hook to use.
@@ -52,8 +65,10 @@ pub struct Settings {
     pub chosen_only: bool,
     pub unix: bool,
     pub udp: bool,
-    /// Processes nothing is captured of; the agent itself always is one.
+    /// Processes nothing is captured of.
     pub ignored_pids: Vec<u32>,
+    /// Capture nothing of this process itself; off only in tests that are their own traffic.
+    pub ignore_self: bool,
     pub ports: Vec<(u16, PortRule)>,
 }
 
@@ -69,6 +84,7 @@ impl Default for Settings {
             unix: true,
             udp: true,
             ignored_pids: Vec::new(),
+            ignore_self: true,
             ports: Vec::new(),
         }
     }
@@ -81,19 +97,20 @@ pub enum CaptureError {
          or set SPANHOUND_EBPF_OBJECT while building"
     )]
     NoPrograms,
-}
-
-/// Which hook serves an event, and why no better one does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HookStatus {
-    /// What it sees, in plain words ("TCP data out").
-    pub event: &'static str,
-    /// Name of the tier that serves it; `None` where nothing does.
-    pub tier: Option<&'static str>,
-    /// Kernel function or tracepoint it sits on.
-    pub target: String,
-    /// Why better ones were passed over, one line each.
-    pub refused: Vec<String>,
+    #[error("capture needs the capabilities {missing}: run as root, or grant them to the agent")]
+    Privileges { missing: String },
+    #[error("cannot read /sys/kernel/btf/vmlinux (a kernel built with CONFIG_DEBUG_INFO_BTF has it): {0}")]
+    NoBtf(#[source] std::io::Error),
+    #[error("cannot understand /sys/kernel/btf/vmlinux: {0}")]
+    Btf(#[from] BtfError),
+    #[error("the kernel does not take the programs: {0}")]
+    Load(#[from] Box<EbpfError>),
+    #[error("no hook of this kernel shows {event}: {refused}")]
+    NoHook { event: &'static str, refused: String },
+    #[error("map {0} is not in the programs")]
+    NoMap(&'static str),
+    #[error("map {0}: {1}")]
+    Map(&'static str, #[source] MapError),
 }
 
 /// One counter of the kernel side's loss ledger.
@@ -103,9 +120,20 @@ pub struct LossCount {
     pub count: u64,
 }
 
-/// The running capture. Dropping it detaches every program and frees every map.
+/// The running capture. Dropping it detaches every program and frees every map: nothing is pinned.
 pub struct Capture {
+    /// Keeps programs and links alive.
+    programs: Ebpf,
+    ring: RingBuf<MapData>,
+    settings: Array<MapData, ConnectionSetting>,
+    setting_slots: u32,
+    processes: HashMap<MapData, u32, ProcessRule>,
+    rules: Array<MapData, u32>,
+    rules_changed: u32,
+    losses: PerCpuArray<MapData, u64>,
     hooks: Vec<HookStatus>,
+    layout: Layout,
+    refused_settings: u64,
 }
 
 impl Capture {
@@ -114,42 +142,138 @@ impl Capture {
     /// # Errors
     ///
     /// Where a needed event has no hook at all, privileges are missing, or the agent carries no programs.
-    pub fn start(_settings: &Settings) -> Result<Self, CaptureError> {
-        Err(CaptureError::NoPrograms)
+    pub fn start(settings: &Settings) -> Result<Self, CaptureError> {
+        let load::Loaded {
+            mut programs,
+            layout,
+            btf,
+        } = load::load(settings)?;
+        let mut this = Self {
+            ring: RingBuf::try_from(take(&mut programs, "EVENTS")?)
+                .map_err(|e| CaptureError::Map("EVENTS", e))?,
+            settings: Array::try_from(take(&mut programs, "SETTINGS")?)
+                .map_err(|e| CaptureError::Map("SETTINGS", e))?,
+            setting_slots: limits::SETTINGS_DEFAULT,
+            processes: HashMap::try_from(take(&mut programs, "PROCESSES")?)
+                .map_err(|e| CaptureError::Map("PROCESSES", e))?,
+            rules: Array::try_from(take(&mut programs, "RULES")?)
+                .map_err(|e| CaptureError::Map("RULES", e))?,
+            rules_changed: 0,
+            losses: PerCpuArray::try_from(take(&mut programs, "LOSSES")?)
+                .map_err(|e| CaptureError::Map("LOSSES", e))?,
+            hooks: Vec::new(),
+            layout,
+            refused_settings: 0,
+            programs,
+        };
+        let mut ports: HashMap<MapData, u32, u32> = HashMap::try_from(take(&mut this.programs, "PORTS")?)
+            .map_err(|e| CaptureError::Map("PORTS", e))?;
+        for &(port, rule) in &settings.ports {
+            ports
+                .insert(u32::from(port), rule as u32, 0)
+                .map_err(|e| CaptureError::Map("PORTS", e))?;
+        }
+        for &pid in &settings.ignored_pids {
+            this.set_process(
+                pid,
+                ProcessRule {
+                    flags: PROCESS_IGNORED,
+                    ..ProcessRule::default()
+                },
+            );
+        }
+        this.hooks = attach::attach(&mut this.programs, &btf, settings.tier)?;
+        Ok(this)
     }
 
     /// Hands over up to `limit` waiting events, borrowed from the ring buffer, and says how many there were. Returns
     /// at once. Fewer than `limit` means the buffer was drained.
-    pub fn poll(&mut self, _limit: usize, mut _on_event: impl FnMut(Event<'_>)) -> usize {
-        0
+    pub fn poll(&mut self, limit: usize, mut on_event: impl FnMut(Event<'_>)) -> usize {
+        let mut handed = 0;
+        while handed < limit
+            && let Some(record) = self.ring.next()
+        {
+            if let Some(event) = decode(&record) {
+                on_event(event);
+            }
+            handed += 1;
+        }
+        handed
     }
 
     /// Sets how much of each call is copied: call it whenever the parser's wish for the connection changes.
-    pub fn set_budget(&mut self, _connection: ConnectionId, _in_bytes: u32, _out_bytes: u32) {}
+    pub fn set_budget(&mut self, connection: ConnectionId, in_bytes: u32, out_bytes: u32) {
+        let slot = setting_slot(connection.0, self.setting_slots);
+        let setting = ConnectionSetting {
+            connection: connection.0,
+            in_bytes,
+            out_bytes,
+        };
+        if self.settings.set(slot, setting, 0).is_err() {
+            self.refused_settings += 1;
+        }
+    }
 
     /// Nothing more of this connection is wanted; its records stop, except that it closed.
-    pub fn ignore(&mut self, _connection: ConnectionId) {}
+    pub fn ignore(&mut self, connection: ConnectionId) {
+        self.set_budget(connection, BUDGET_IGNORED, BUDGET_IGNORED);
+    }
 
     /// Sets or replaces what holds for a process.
-    pub fn set_process(&mut self, _pid: u32, _rule: ProcessRule) {}
+    pub fn set_process(&mut self, pid: u32, rule: ProcessRule) {
+        if self.processes.insert(pid, rule, 0).is_err() {
+            self.refused_settings += 1;
+            return;
+        }
+        // Connections judged by the rules before are judged again.
+        self.rules_changed = self.rules_changed.wrapping_add(1);
+        if self.rules.set(0, self.rules_changed, 0).is_err() {
+            self.refused_settings += 1;
+        }
+    }
 
     /// Forgets what was set for a process (it ended).
-    pub fn forget_process(&mut self, _pid: u32) {}
+    pub fn forget_process(&mut self, pid: u32) {
+        // Absent is what is wanted.
+        let _ = self.processes.remove(&pid);
+    }
 
     /// Every loss counter of the kernel side, in the order of [`Loss::ALL`].
     pub fn losses(&self) -> Vec<LossCount> {
+        let count = |loss: Loss| {
+            self.losses
+                .get(&(loss as u32), 0)
+                .map_or(0, |counts| counts.iter().copied().fold(0, u64::saturating_add))
+        };
         Loss::ALL
             .iter()
-            .map(|&loss| LossCount { loss, count: 0 })
+            .map(|&loss| LossCount {
+                loss,
+                count: count(loss),
+            })
             .collect()
+    }
+
+    /// Budgets and process rules the kernel's maps had no room for.
+    pub fn refused_settings(&self) -> u64 {
+        self.refused_settings
     }
 
     pub fn hooks(&self) -> &[HookStatus] {
         &self.hooks
     }
 
-    /// Readable when the ring buffer fills up: wait on this beside a timer of some milliseconds.
-    pub fn wake_up(&self) -> Option<BorrowedFd<'_>> {
-        None
+    /// Where the running kernel keeps what the programs read.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
+
+    /// Readable when the ring buffer fills up: wait on this beside a timer of some milliseconds.
+    pub fn wake_up(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+}
+
+fn take(programs: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, CaptureError> {
+    programs.take_map(name).ok_or(CaptureError::NoMap(name))
 }

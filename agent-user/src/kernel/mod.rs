@@ -5,8 +5,16 @@
 //! (`Data::time_ns` decides). Bounded: every kernel map by [`Settings`]; an event never owns payload. Deliberately
 //! absent: streams, protocols, and who a process is.
 
+mod attach;
+mod btf;
 mod capture;
 mod decode;
+mod layout;
+mod load;
+mod privileges;
+mod probes;
 
-pub use capture::{Capture, CaptureError, HookStatus, LossCount, Settings, TierChoice};
-pub use spanhound_common::{Loss, ProcessRule};
+pub use attach::HookStatus;
+pub use btf::BtfError;
+pub use capture::{Capture, CaptureError, LossCount, Settings, TierChoice};
+pub use spanhound_common::{Loss, PortRule, ProcessRule};

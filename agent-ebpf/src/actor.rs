@@ -1,0 +1,56 @@
+//! Actor: who runs.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
+use spanhound_common::{
+    ProcessRule,
+    record::ActorRecord,
+    rule::{PROCESS_GO, PROCESS_IGNORED},
+};
+
+use crate::{config::offset, config::switch, maps::PROCESSES, read};
+
+/// The current thread and what user space said of its process.
+#[derive(Clone, Copy)]
+pub struct Current {
+    pub pid: u32,
+    pub tid: u32,
+    pub rule: ProcessRule,
+}
+
+impl Current {
+    /// `None` where nothing of the process is wanted.
+    #[inline(always)]
+    pub fn wanted() -> Option<Self> {
+        let both = bpf_get_current_pid_tgid();
+        let pid = (both >> 32) as u32;
+        if pid == switch::own_pid() {
+            return None;
+        }
+        // SAFETY: entries are replaced as a whole; a torn read of three integers does no harm.
+        let rule = unsafe { PROCESSES.get(pid) }.copied().unwrap_or_default();
+        (rule.flags & PROCESS_IGNORED == 0).then_some(Self { pid, tid: both as u32, rule })
+    }
+
+    #[inline(always)]
+    pub fn record(&self) -> ActorRecord {
+        let mut actor = ActorRecord { pid: self.pid, tid: self.tid, goroutine: 0, parent_goroutine: 0 };
+        if self.rule.flags & PROCESS_GO != 0 {
+            goroutine(&self.rule, &mut actor);
+        }
+        actor
+    }
+}
+
+/// Go on x86-64 keeps the pointer to the running `runtime.g` in thread-local storage, at -8 from the FS base
+/// (`src/runtime/sys_linux_amd64.s`, `runtime·settls`).
+#[inline(always)]
+fn goroutine(rule: &ProcessRule, actor: &mut ActorRecord) {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    let Some(fsbase) = read::kernel::<u64>(task, offset::task_fsbase()) else { return };
+    let Some(g) = read::user::<u64>(fsbase.wrapping_sub(8)) else { return };
+    actor.goroutine = read::user::<u64>(g.wrapping_add(rule.goroutine_offset as u64)).unwrap_or(0);
+    if rule.parent_goroutine_offset != 0 {
+        actor.parent_goroutine = read::user::<u64>(g.wrapping_add(rule.parent_goroutine_offset as u64)).unwrap_or(0);
+    }
+}

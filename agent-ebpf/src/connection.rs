@@ -1,0 +1,372 @@
+//! Connection: a socket the programs know, and how they come to know it.
+//!
+//! A connection is met at its first data, whether it was opened before the agent or after: the kernel's own counters tell
+//! where in both streams it stands, which end it is, and both initial sequence numbers.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+};
+use spanhound_common::{
+    Loss, OpenedRecord, PortRule,
+    limits::UNIX_PATH_BYTES,
+    record::{
+        FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, ROLE_CLIENT, ROLE_SERVER,
+        ROLE_UNKNOWN, TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX,
+    },
+    rule::{CONNECTION_CPU_BITS, PROCESS_CHOSEN},
+};
+
+use crate::{
+    actor::Current,
+    config::{known, offset, switch},
+    emit,
+    maps::{CONNECTIONS, EVENTS, NUMBERED, PORTS, RULES},
+    read,
+    stream::Moved,
+};
+
+/// Its first record is still being written.
+pub const OPENING: u32 = 1;
+/// The rules say that nothing of it is wanted (until they change).
+pub const UNWANTED: u32 = 2;
+/// Positions out are those of the kernel's sequence numbers.
+pub const SEQUENCE_OUT: u32 = 4;
+/// Positions in are those of the kernel's sequence numbers.
+pub const SEQUENCE_IN: u32 = 8;
+
+/// Nothing tells when such a socket goes: its inode number tells it from a later one at the same address.
+pub const BY_INODE: u32 = 16;
+
+/// What is remembered of a connection.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Connection {
+    pub id: u64,
+    /// Positions of the next byte in each direction.
+    pub next_out: u64,
+    pub next_in: u64,
+    /// Bytes accounted for in each direction: before the first event, or seen by a hook.
+    pub seen_out: u64,
+    pub seen_in: u64,
+    /// Sequence numbers of the first byte in each direction.
+    pub first_out: u32,
+    pub first_in: u32,
+    pub flags: u32,
+    /// [`RULES`] when its process and port were looked at.
+    pub rules: u32,
+    pub pid: u32,
+    pub tid: u32,
+    /// Inode number, with [`BY_INODE`].
+    pub inode: u64,
+}
+
+impl Connection {
+    /// Whether the socket at this address is still the one that was met.
+    #[inline(always)]
+    pub fn is_still(&self, sock: u64) -> bool {
+        self.flags & BY_INODE == 0 || self.inode == inode(sock)
+    }
+}
+
+/// Where a TCP connection stands, from the kernel's counters.
+#[derive(Clone, Copy)]
+struct Standing {
+    out: u64,
+    in_: u64,
+    first_out: u32,
+    first_in: u32,
+    role: u8,
+}
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOCK_STREAM: u16 = 1;
+const IPPROTO_TCP: u16 = 6;
+const IPPROTO_UDP: u16 = 17;
+const TCP_ESTABLISHED: u8 = 1;
+const TCP_CLOSE_WAIT: u8 = 8;
+
+/// Makes the connection known and tells user space. The event that met it is `moved`.
+#[inline(never)]
+pub fn meet(moved: &Moved, current: &Current) -> Option<*mut Connection> {
+    let sock = moved.sock;
+    let Some(family) = read::kernel::<u16>(sock, offset::sock_family()) else {
+        emit::lost(Loss::UnreadableSocket, 1);
+        return None;
+    };
+    let transport = transport(sock, family)?;
+    let mut connection = Connection {
+        id: 0,
+        next_out: 0,
+        next_in: 0,
+        seen_out: 0,
+        seen_in: 0,
+        first_out: 0,
+        first_in: 0,
+        flags: OPENING,
+        rules: rules(),
+        pid: current.pid,
+        tid: current.tid,
+        inode: 0,
+    };
+    if transport != TRANSPORT_TCP {
+        connection.flags |= BY_INODE;
+        connection.inode = inode(sock);
+    }
+    let mut role = ROLE_UNKNOWN;
+    let mut opened = 0u8;
+    if transport == TRANSPORT_TCP {
+        if let Some(standing) = standing(sock) {
+            connection.first_out = standing.first_out;
+            connection.first_in = standing.first_in;
+            connection.next_out = standing.out;
+            connection.next_in = standing.in_;
+            connection.flags |= SEQUENCE_IN;
+            role = standing.role;
+            if role != ROLE_UNKNOWN {
+                connection.flags |= SEQUENCE_OUT;
+                opened |= OPENED_SEQUENCE;
+            }
+            // The counters are those after the event.
+            if moved.out {
+                connection.next_out = connection.next_out.wrapping_sub(moved.bytes);
+            } else {
+                connection.next_in = connection.next_in.wrapping_sub(moved.bytes);
+            }
+            if connection.next_out != 0 || connection.next_in != 0 {
+                opened |= OPENED_ADOPTED;
+            }
+        }
+    } else if transport == TRANSPORT_UDP {
+        role = if moved.out { ROLE_CLIENT } else { ROLE_SERVER };
+    }
+    connection.seen_out = connection.next_out;
+    connection.seen_in = connection.next_in;
+
+    if !wanted(sock, family, current) {
+        connection.flags = UNWANTED | connection.flags & BY_INODE;
+        return insert(moved.key, &connection);
+    }
+    connection.id = number();
+    let entry = insert(moved.key, &connection)?;
+    if !announce(moved, current, &connection, family, transport, role, opened) {
+        let _ = CONNECTIONS.remove(moved.key);
+        return None;
+    }
+    // SAFETY: a value of our map.
+    unsafe { (*entry).flags &= !OPENING };
+    Some(entry)
+}
+
+/// Number of the socket's inode; 0 once it has none (`struct socket_alloc` holds socket and inode together).
+#[inline(always)]
+fn inode(sock: u64) -> u64 {
+    match read::kernel::<u64>(sock, offset::sock_socket()) {
+        Some(socket) if socket != 0 && known(offset::inode_of_socket()) => {
+            read::kernel::<u64>(socket + offset::inode_of_socket() as u64, offset::inode_number()).unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+/// How often the rules changed.
+#[inline(always)]
+pub fn rules() -> u32 {
+    RULES.get(0).copied().unwrap_or(0)
+}
+
+/// `None` for sockets of no interest.
+#[inline(always)]
+fn transport(sock: u64, family: u16) -> Option<u8> {
+    match family {
+        AF_INET | AF_INET6 => match read::kernel::<u16>(sock, offset::sock_protocol())? {
+            IPPROTO_TCP => Some(TRANSPORT_TCP),
+            IPPROTO_UDP if switch::udp() != 0 => Some(TRANSPORT_UDP),
+            _ => None,
+        },
+        AF_UNIX if switch::unix() != 0 => {
+            (read::kernel::<u16>(sock, offset::sock_type())? == SOCK_STREAM).then_some(TRANSPORT_UNIX)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the process or a port is chosen or ignored.
+#[inline(always)]
+fn wanted(sock: u64, family: u16, current: &Current) -> bool {
+    let mut chosen = switch::chosen_only() == 0 || current.rule.flags & PROCESS_CHOSEN != 0;
+    if switch::port_rules() != 0 && family != AF_UNIX {
+        let local = read::kernel::<u16>(sock, offset::sock_num()).unwrap_or(0);
+        let remote = u16::from_be(read::kernel::<u16>(sock, offset::sock_dport()).unwrap_or(0));
+        for port in [local as u32, remote as u32] {
+            // SAFETY: written before the programs are attached.
+            match unsafe { PORTS.get(port) }.copied() {
+                Some(rule) if rule == PortRule::Ignored as u32 => return false,
+                Some(_) => chosen = true,
+                None => {}
+            }
+        }
+    }
+    chosen
+}
+
+#[inline(always)]
+fn number() -> u64 {
+    let Some(count) = NUMBERED.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this processor's own counter.
+    let cpu = unsafe {
+        *count += 1;
+        bpf_get_smp_processor_id()
+    } as u64;
+    // SAFETY: as above.
+    (unsafe { *count } << CONNECTION_CPU_BITS) | (cpu & ((1 << CONNECTION_CPU_BITS) - 1))
+}
+
+#[inline(always)]
+fn insert(key: u64, connection: &Connection) -> Option<*mut Connection> {
+    if CONNECTIONS.insert(key, connection, BPF_NOEXIST as u64).is_err() {
+        // Another processor was first, or there is no room.
+        let race = CONNECTIONS.get_ptr_mut(key).is_some();
+        emit::lost(if race { Loss::OpeningRace } else { Loss::ConnectionMapFull }, 1);
+        return None;
+    }
+    CONNECTIONS.get_ptr_mut(key)
+}
+
+/// Reads the counters of `struct tcp_sock` until two readings agree (the other processor may be at work on them).
+#[inline(always)]
+fn standing(sock: u64) -> Option<Standing> {
+    let mut attempt = 0;
+    while attempt < 3 {
+        attempt += 1;
+        let received = read::kernel::<u64>(sock, offset::tcp_bytes_received())?;
+        let acked = read::kernel::<u64>(sock, offset::tcp_bytes_acked())?;
+        let rcv_nxt = read::kernel::<u32>(sock, offset::tcp_rcv_nxt())?;
+        let copied = read::kernel::<u32>(sock, offset::tcp_copied_seq())?;
+        let una = read::kernel::<u32>(sock, offset::tcp_snd_una())?;
+        let nxt = read::kernel::<u32>(sock, offset::tcp_snd_nxt())?;
+        let write = read::kernel::<u32>(sock, offset::tcp_write_seq())?;
+        let sent = read::kernel::<u64>(sock, offset::tcp_bytes_sent())?;
+        let again = read::kernel::<u64>(sock, offset::tcp_bytes_retrans())?;
+        let state = read::kernel::<u8>(sock, offset::sock_state())?;
+        if read::kernel::<u64>(sock, offset::tcp_bytes_received())? != received
+            || read::kernel::<u64>(sock, offset::tcp_bytes_acked())? != acked
+            || read::kernel::<u32>(sock, offset::tcp_rcv_nxt())? != rcv_nxt
+            || read::kernel::<u32>(sock, offset::tcp_snd_una())? != una
+            || read::kernel::<u64>(sock, offset::tcp_bytes_sent())? != sent
+        {
+            continue;
+        }
+        // `bytes_acked` counts the SYN at the end that sent it first (tcp_rcv_synsent_state_process acknowledges it as
+        // data), not at the end that accepted: against the payload acknowledged, that tells the ends apart. Once a FIN
+        // was sent it may be in there too.
+        let acked_payload = sent.wrapping_sub(again).wrapping_sub(nxt.wrapping_sub(una) as u64);
+        let role = match acked.wrapping_sub(acked_payload) {
+            _ if state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT => ROLE_UNKNOWN,
+            0 => ROLE_SERVER,
+            1 => ROLE_CLIENT,
+            _ => ROLE_UNKNOWN,
+        };
+        let syn = if role == ROLE_CLIENT { 1 } else { 0 };
+        return Some(Standing {
+            out: acked.wrapping_sub(syn).wrapping_add(write.wrapping_sub(una) as u64),
+            in_: received.wrapping_sub(rcv_nxt.wrapping_sub(copied) as u64),
+            first_out: una.wrapping_sub(acked as u32).wrapping_add(syn as u32),
+            first_in: rcv_nxt.wrapping_sub(received as u32),
+            role,
+        });
+    }
+    None
+}
+
+/// Writes the record that tells user space of the connection.
+#[inline(always)]
+fn announce(
+    moved: &Moved,
+    current: &Current,
+    connection: &Connection,
+    family: u16,
+    transport: u8,
+    role: u8,
+    flags: u8,
+) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<OpenedRecord>(0) else {
+        emit::lost(Loss::RingFullOpened, 1);
+        return false;
+    };
+    let place = entry.as_mut_ptr();
+    let sock = moved.sock;
+    // SAFETY: reserved for this record; every byte of it is written here.
+    unsafe {
+        core::ptr::write_bytes(place.cast::<u64>(), 0, size_of::<OpenedRecord>() / 8);
+        let record = &mut *place;
+        record.kind = Kind::Opened as u8;
+        record.transport = transport;
+        record.role = role;
+        record.flags = flags;
+        record.connection = connection.id;
+        record.time_ns = bpf_ktime_get_ns();
+        record.actor = current.record();
+        if let Some(net) = read::kernel::<u64>(sock, offset::sock_net()) {
+            record.network_namespace = read::kernel::<u32>(net, offset::net_inum()).unwrap_or(0);
+        }
+        // The sequence number of the first byte is one behind the initial one (the SYN has a number of its own).
+        let (own, peer) = (connection.first_out.wrapping_sub(1), connection.first_in.wrapping_sub(1));
+        (record.client_sequence, record.server_sequence) = if role == ROLE_CLIENT { (own, peer) } else { (peer, own) };
+        record.family = match family {
+            AF_INET => FAMILY_IPV4,
+            AF_INET6 => FAMILY_IPV6,
+            _ => FAMILY_NONE,
+        };
+        if family == AF_UNIX {
+            unix_path(sock, record);
+        } else {
+            record.local_port = read::kernel::<u16>(sock, offset::sock_num()).unwrap_or(0);
+            record.remote_port = u16::from_be(read::kernel::<u16>(sock, offset::sock_dport()).unwrap_or(0));
+            let (local, remote, len) = if family == AF_INET {
+                (offset::sock_rcv_saddr(), offset::sock_daddr(), 4)
+            } else {
+                (offset::sock_v6_rcv_saddr(), offset::sock_v6_daddr(), 16)
+            };
+            read::kernel_bytes((&raw mut record.local).cast(), len, sock + local as u64);
+            read::kernel_bytes((&raw mut record.remote).cast(), len, sock + remote as u64);
+        }
+    }
+    entry.submit(emit::wake_flags());
+    true
+}
+
+/// The path the listening end is bound to: an accepted socket shares its listener's address, a connecting one has it at
+/// its peer. Which of the two it is tells the role.
+///
+/// # Safety
+///
+/// `record` must be the record under construction.
+#[inline(always)]
+unsafe fn unix_path(sock: u64, record: &mut OpenedRecord) {
+    let mut address = read::kernel::<u64>(sock, offset::unix_addr()).unwrap_or(0);
+    record.role = ROLE_SERVER;
+    if address == 0 {
+        let peer = read::kernel::<u64>(sock, offset::unix_peer()).unwrap_or(0);
+        record.role = ROLE_UNKNOWN;
+        if peer != 0 {
+            address = read::kernel::<u64>(peer, offset::unix_addr()).unwrap_or(0);
+            record.role = if address != 0 { ROLE_CLIENT } else { ROLE_UNKNOWN };
+        }
+    }
+    if address == 0 {
+        return;
+    }
+    // The length counts `sun_family`.
+    let len = read::kernel::<u32>(address, offset::unix_address_len()).unwrap_or(0).saturating_sub(2);
+    let len = if len > UNIX_PATH_BYTES as u32 { UNIX_PATH_BYTES as u32 } else { len };
+    // SAFETY: the record's path holds as many bytes.
+    unsafe {
+        let path = (&raw mut record.unix_path).cast::<u8>();
+        if read::kernel_bytes(path, len, address + offset::unix_address_name() as u64 + 2) {
+            record.unix_path_len = len as u8;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Maps: everything the kernel programs remember. Each has a bound (user space may set another at load) and an evictor.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use spanhound_common::{
+    ConnectionSetting, Loss, ProcessRule,
+    limits::{
+        CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT, SETTINGS_DEFAULT,
+    },
+};
+
+use crate::{connection::Connection, payload::Scratch};
+
+/// To user space. Full: the record is let go and counted.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES_DEFAULT, 0);
+
+/// By address of the kernel's `struct sock` (for datagrams mixed with the peer's address). An entry goes when its socket is
+/// destroyed; when the map is full the least recently used one goes.
+#[map]
+pub static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(CONNECTIONS_DEFAULT, 0);
+
+/// How many connections each processor numbered.
+#[map]
+pub static NUMBERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Written by user space, by slot; a later setting takes the slot over.
+#[map]
+pub static SETTINGS: Array<ConnectionSetting> = Array::with_max_entries(SETTINGS_DEFAULT, 0);
+
+/// Written by user space, by thread group id; removed by it when the process ended.
+#[map]
+pub static PROCESSES: HashMap<u32, ProcessRule> = HashMap::with_max_entries(PROCESSES_DEFAULT, 0);
+
+/// Written by user space at load, by port.
+#[map]
+pub static PORTS: HashMap<u32, u32> = HashMap::with_max_entries(PORTS_MAX, 0);
+
+/// Counts every change of rules, so that connections decided before it are decided again.
+#[map]
+pub static RULES: Array<u32> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::COUNT, 0);
+
+/// Where payload of several buffers is put together; one slot for each program that may run in the middle of another.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(crate::payload::SCRATCH_SLOTS, 0);

@@ -1,0 +1,68 @@
+//! Read: the only place memory outside our maps is read. Every read is bounded and may fail.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+
+use crate::config::known;
+
+/// A value in kernel memory, `None` where the address cannot be read or the field is not in this kernel.
+#[inline(always)]
+pub fn kernel<T: Copy>(base: u64, offset: u32) -> Option<T> {
+    if !known(offset) {
+        return None;
+    }
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the destination is as long as said; the helper checks the source.
+    let failed = unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (base + offset as u64) as *const _)
+    };
+    // SAFETY: the helper fills (or zeroes) the whole value; `T` is a plain integer or array of them.
+    (failed == 0).then(|| unsafe { value.assume_init() })
+}
+
+/// A value in the current process's memory.
+#[inline(always)]
+pub fn user<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the destination is as long as said; the helper checks the source.
+    let failed = unsafe {
+        bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _)
+    };
+    // SAFETY: as in `kernel`.
+    (failed == 0).then(|| unsafe { value.assume_init() })
+}
+
+/// Copies from the current process's memory.
+///
+/// # Safety
+///
+/// `to` must be good for `len` bytes. (The kernel's verifier proves it again for every path.)
+#[inline(always)]
+pub unsafe fn user_bytes(to: *mut u8, len: u32, from: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { bpf_probe_read_user(to.cast(), len, from as *const _) == 0 }
+}
+
+/// Copies from kernel memory.
+///
+/// # Safety
+///
+/// As for [`user_bytes`].
+#[inline(always)]
+pub unsafe fn kernel_bytes(to: *mut u8, len: u32, from: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { bpf_probe_read_kernel(to.cast(), len, from as *const _) == 0 }
+}
+
+/// A field of an object the verifier knows the type of, loaded without a helper call.
+///
+/// # Safety
+///
+/// `base` must be a pointer the kernel handed to this program (an argument, or returned by a helper) and `offset` that of
+/// a `T` in it.
+#[inline(always)]
+pub unsafe fn known_field<T: Copy>(base: u64, offset: u32) -> T {
+    // SAFETY: the caller's promise; the kernel handles a fault at the address.
+    unsafe { core::ptr::read_volatile((base + offset as u64) as *const T) }
+}

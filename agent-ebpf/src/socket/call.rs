@@ -1,0 +1,116 @@
+//! Call: what the registers of a system call say about its buffers (x86-64: `arch/x86/entry/syscalls/syscall_64.tbl`).
+//!
+//! The kernel leaves a call's arguments in the saved registers, so they can be read when it returns, and nothing needs to
+//! be remembered from its entry.
+
+use crate::{payload::Payload, read};
+
+pub const READ: u64 = 0;
+pub const WRITE: u64 = 1;
+pub const READV: u64 = 19;
+pub const WRITEV: u64 = 20;
+pub const SENDFILE: u64 = 40;
+pub const SENDTO: u64 = 44;
+pub const RECVFROM: u64 = 45;
+pub const SENDMSG: u64 = 46;
+pub const RECVMSG: u64 = 47;
+pub const SPLICE: u64 = 275;
+pub const RECVMMSG: u64 = 299;
+pub const SENDMMSG: u64 = 307;
+pub const PREADV2: u64 = 327;
+pub const PWRITEV2: u64 = 328;
+
+pub const MSG_PEEK: u64 = 2;
+pub const MSG_ERRQUEUE: u64 = 0x2000;
+
+/// Offsets in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`).
+mod register {
+    pub const R10: u32 = 56;
+    pub const DX: u32 = 96;
+    pub const SI: u32 = 104;
+    pub const DI: u32 = 112;
+    pub const ORIG_AX: u32 = 120;
+}
+
+/// A system call's number and arguments.
+#[derive(Clone, Copy)]
+pub struct Call {
+    pub number: u64,
+    pub first: u64,
+    pub second: u64,
+    pub third: u64,
+    pub fourth: u64,
+}
+
+impl Call {
+    /// # Safety
+    ///
+    /// `registers` must be a `struct pt_regs` the kernel handed to this program.
+    #[inline(always)]
+    pub unsafe fn read(registers: u64) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self {
+                number: read::known_field(registers, register::ORIG_AX),
+                first: read::known_field(registers, register::DI),
+                second: read::known_field(registers, register::SI),
+                third: read::known_field(registers, register::DX),
+                fourth: read::known_field(registers, register::R10),
+            }
+        }
+    }
+
+    /// Only the number.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::read`].
+    #[inline(always)]
+    pub unsafe fn number(registers: u64) -> u64 {
+        // SAFETY: the caller's promise.
+        unsafe { read::known_field(registers, register::ORIG_AX) }
+    }
+
+    /// Where the bytes are; `scratch` is the slot of the program that asks.
+    #[inline(always)]
+    pub fn payload(&self, scratch: u32) -> Payload {
+        match self.number {
+            READ | WRITE | RECVFROM | SENDTO => Payload::buffer(self.second),
+            READV | WRITEV | PREADV2 | PWRITEV2 => Payload::vector(self.second, self.third, scratch),
+            RECVMSG | SENDMSG => Message::read(self.second).map_or(Payload::NONE, |message| message.payload(scratch)),
+            _ => Payload::NONE,
+        }
+    }
+
+    /// Flags of a receiving call.
+    #[inline(always)]
+    pub fn receive_flags(&self) -> u64 {
+        match self.number {
+            RECVFROM | RECVMMSG => self.fourth,
+            RECVMSG => self.third,
+            _ => 0,
+        }
+    }
+}
+
+/// `struct user_msghdr` of `include/linux/socket.h`, as far as it is read.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Message {
+    pub name: u64,
+    pub name_len: u64,
+    pub buffers: u64,
+    pub count: u64,
+}
+
+impl Message {
+    #[inline(always)]
+    pub fn read(address: u64) -> Option<Self> {
+        read::user(address)
+    }
+
+    #[inline(always)]
+    pub fn payload(&self, scratch: u32) -> Payload {
+        Payload::vector(self.buffers, self.count, scratch)
+    }
+}

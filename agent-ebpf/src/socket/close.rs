@@ -1,0 +1,82 @@
+//! Close: a TCP socket is destroyed, after its last byte was acknowledged or given up.
+
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
+use spanhound_common::{
+    ClosedRecord, Loss,
+    record::{ActorRecord, CLOSED_TOTALS, Kind},
+};
+
+use crate::{
+    config::offset,
+    connection::{Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNWANTED},
+    emit,
+    maps::CONNECTIONS,
+    read,
+};
+
+/// `tcp_destroy_sock(sk)` of `include/trace/events/tcp.h`.
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub fn socket_destroyed(ctx: BtfTracePointContext) -> i32 {
+    let sock: u64 = ctx.arg(0);
+    // SAFETY: copied at once; nobody uses the socket any more.
+    let Some(known) = unsafe { CONNECTIONS.get(sock) }.copied() else { return 0 };
+    let _ = CONNECTIONS.remove(sock);
+    if known.flags & (UNWANTED | OPENING) == 0 {
+        closed(sock, &known);
+    }
+    0
+}
+
+/// The socket went without a word.
+#[inline(always)]
+pub fn gone(known: &Connection) {
+    if known.flags & (UNWANTED | OPENING) == 0 {
+        tell(known, None);
+    }
+}
+
+#[inline(always)]
+fn closed(sock: u64, known: &Connection) {
+    let sent = total(sock, offset::tcp_write_seq(), known.first_out, known.next_out, known.flags & SEQUENCE_OUT);
+    let received = total(sock, offset::tcp_copied_seq(), known.first_in, known.next_in, known.flags & SEQUENCE_IN);
+    let totals = match (sent, received) {
+        (Some(sent), Some(received)) => {
+            let unseen = sent.saturating_sub(known.seen_out) + received.saturating_sub(known.seen_in);
+            if unseen > 0 {
+                emit::lost(Loss::UnseenBytes, unseen);
+            }
+            Some((sent, received))
+        }
+        _ => None,
+    };
+    tell(known, totals);
+}
+
+#[inline(always)]
+fn tell(known: &Connection, totals: Option<(u64, u64)>) {
+    let (sent_bytes, received_bytes) = totals.unwrap_or((0, 0));
+    let record = ClosedRecord {
+        kind: Kind::Closed as u8,
+        flags: if totals.is_some() { CLOSED_TOTALS } else { 0 },
+        reserved: [0; 6],
+        connection: known.id,
+        // SAFETY: the helper has no preconditions.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        actor: ActorRecord { pid: known.pid, tid: known.tid, goroutine: 0, parent_goroutine: 0 },
+        sent_bytes,
+        received_bytes,
+    };
+    emit::record(&record, Loss::RingFullClosed);
+}
+
+/// Payload of one direction in all. What the sequence number is ahead of the last byte seen went past every hook, but for
+/// one: that is a FIN.
+#[inline(always)]
+fn total(sock: u64, field: u32, first: u32, next: u64, known: u32) -> Option<u64> {
+    if known == 0 {
+        return None;
+    }
+    let sequence = read::kernel::<u32>(sock, field)?;
+    let ahead = sequence.wrapping_sub(first).wrapping_sub(next as u32) as i32;
+    Some(if ahead > 0 { next + ahead as u64 - 1 } else { next })
+}

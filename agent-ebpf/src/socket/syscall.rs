@@ -1,0 +1,104 @@
+//! System calls seen when they return: the floor, for kernels whose sockets have no tracepoints of their own. One program
+//! for all of them; calls that do not move data leave after a few instructions.
+
+use core::num::NonZeroU64;
+
+use aya_ebpf::{helpers::bpf_get_current_task, macros::btf_tracepoint, programs::BtfTracePointContext};
+use spanhound_common::{Loss, limits::MESSAGES_MAX};
+
+use super::call::{self, Call, MSG_ERRQUEUE, MSG_PEEK, Message};
+use crate::{
+    config::offset,
+    emit,
+    payload::Payload,
+    read,
+    stream::{Moved, moved},
+};
+
+const SCRATCH: u32 = 2;
+
+/// `sys_exit(regs, ret)` of `include/trace/events/syscalls.h`.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
+    let returned: i64 = ctx.arg(1);
+    if returned <= 0 {
+        return 0;
+    }
+    let registers: u64 = ctx.arg(0);
+    // SAFETY: the tracepoint's first argument.
+    let mut out = match unsafe { Call::number(registers) } {
+        call::READ | call::READV | call::RECVFROM | call::RECVMSG | call::RECVMMSG | call::PREADV2 => false,
+        call::WRITE | call::WRITEV | call::SENDTO | call::SENDMSG | call::SENDMMSG | call::PWRITEV2 => true,
+        call::SENDFILE => true,
+        call::SPLICE => false,
+        _ => return 0,
+    };
+    // SAFETY: as above.
+    let call = unsafe { Call::read(registers) };
+    if call.receive_flags() & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+        return 0;
+    }
+    let mut sock = socket_of(call.first);
+    if sock.is_none() && call.number == call::SPLICE {
+        // Either end of a splice may be the socket.
+        sock = socket_of(call.third);
+        out = true;
+    }
+    let Some(sock) = sock.map(NonZeroU64::get) else { return 0 };
+    if call.number == call::RECVMMSG || call.number == call::SENDMMSG {
+        batch(sock, out, &call, returned as u64);
+    } else {
+        moved(&Moved::stream(sock, out, returned as u64, call.payload(SCRATCH)));
+    }
+    0
+}
+
+/// `struct mmsghdr`: a `struct user_msghdr` (56 bytes) and how much of it moved.
+#[inline(never)]
+fn batch(sock: u64, out: bool, call: &Call, messages: u64) {
+    const MESSAGE_BYTES: u64 = 64;
+    const LEN_AT: u64 = 56;
+    if messages > MESSAGES_MAX as u64 {
+        emit::lost(Loss::UnseenMessages, messages - MESSAGES_MAX as u64);
+    }
+    let mut index = 0;
+    while index < MESSAGES_MAX as u64 {
+        if index >= messages {
+            break;
+        }
+        let at = call.second.wrapping_add(index * MESSAGE_BYTES);
+        index += 1;
+        let (Some(message), Some(len)) = (Message::read(at), read::user::<u32>(at + LEN_AT)) else { break };
+        // The first buffer of each: a loop within this one is more than the verifier follows to the end.
+        let address = read::user::<u64>(message.buffers).unwrap_or(0);
+        let mut one = Moved::stream(sock, out, len as u64, Payload::buffer(address));
+        one.settled = false;
+        moved(&one);
+    }
+}
+
+/// The socket behind a file descriptor of the current process: task -> files -> table -> file -> socket -> sock.
+#[inline(never)]
+fn socket_of(descriptor: u64) -> Option<NonZeroU64> {
+    const S_IFMT: u16 = 0xF000;
+    const S_IFSOCK: u16 = 0xC000;
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    let files = read::kernel::<u64>(task, offset::task_files())?;
+    let table = read::kernel::<u64>(files, offset::files_fdt())?;
+    let descriptor = descriptor & 0xFFFF_FFFF;
+    if descriptor >= read::kernel::<u32>(table, offset::fdt_max_fds())? as u64 {
+        return None;
+    }
+    let array = read::kernel::<u64>(table, offset::fdt_fd())?;
+    let file = read::kernel::<u64>(array.wrapping_add(descriptor * 8), 0)?;
+    if file == 0 {
+        return None;
+    }
+    let inode = read::kernel::<u64>(file, offset::file_inode())?;
+    if read::kernel::<u16>(inode, offset::inode_mode())? & S_IFMT != S_IFSOCK {
+        return None;
+    }
+    let socket = read::kernel::<u64>(file, offset::file_private_data())?;
+    read::kernel::<u64>(socket, offset::socket_sk()).and_then(NonZeroU64::new)
+}

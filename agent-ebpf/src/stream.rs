@@ -1,0 +1,133 @@
+//! Stream: every hook that sees data move ends here, whatever its tier.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use spanhound_common::{
+    DataRecord, Loss,
+    record::{DIRECTION_IN, DIRECTION_OUT, Kind},
+    rule::{BUDGET_IGNORED, setting_slot},
+};
+
+use crate::{
+    actor::Current,
+    config::{offset, switch},
+    connection::{self, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNWANTED},
+    emit,
+    maps::{CONNECTIONS, SETTINGS},
+    payload::{self, Payload},
+    read, socket,
+};
+
+/// Bytes moved through a socket.
+#[derive(Clone, Copy)]
+pub struct Moved {
+    /// Address of the `struct sock`.
+    pub sock: u64,
+    /// Key of the connection: the socket's address, mixed with the peer's for datagrams.
+    pub key: u64,
+    pub out: bool,
+    pub bytes: u64,
+    /// When the call was entered, 0 where that is not known.
+    pub entered_ns: u64,
+    /// The socket's sequence numbers are those right after this movement (not so inside a batch of messages).
+    pub settled: bool,
+    pub payload: Payload,
+}
+
+impl Moved {
+    #[inline(always)]
+    pub fn stream(sock: u64, out: bool, bytes: u64, payload: Payload) -> Self {
+        Self { sock, key: sock, out, bytes, entered_ns: 0, settled: true, payload }
+    }
+}
+
+/// Accounts for the movement and tells user space, with as much payload as it wants.
+#[inline(never)]
+pub fn moved(moved: &Moved) {
+    let Some(current) = Current::wanted() else { return };
+    let known = match CONNECTIONS.get_ptr_mut(moved.key) {
+        // SAFETY: a value of our map.
+        Some(known) if unsafe { (*known).is_still(moved.sock) } => known,
+        stale => {
+            if let Some(stale) = stale {
+                // SAFETY: a value of our map.
+                socket::gone(unsafe { &*stale });
+                let _ = CONNECTIONS.remove(moved.key);
+            }
+            match connection::meet(moved, &current) {
+                Some(known) => known,
+                None => return,
+            }
+        }
+    };
+    // SAFETY: a value of our map; two threads on one socket may interleave, which positions from the kernel's sequence
+    // numbers survive.
+    let known = unsafe { &mut *known };
+    if known.flags & UNWANTED != 0 {
+        if known.rules != connection::rules() {
+            // The rules changed: it is met again with its next data.
+            let _ = CONNECTIONS.remove(moved.key);
+        }
+        return;
+    }
+    if known.flags & OPENING != 0 {
+        emit::lost(Loss::OpeningRace, 1);
+        return;
+    }
+    let position = place(moved, known);
+    let Some(budget) = budget(known.id, moved.out) else { return };
+    let header = DataRecord {
+        kind: Kind::Data as u8,
+        direction: if moved.out { DIRECTION_OUT } else { DIRECTION_IN },
+        reserved: 0,
+        captured: 0,
+        connection: known.id,
+        // SAFETY: the helper has no preconditions.
+        time_ns: if moved.entered_ns != 0 { moved.entered_ns } else { unsafe { bpf_ktime_get_ns() } },
+        actor: current.record(),
+        position,
+        moved: moved.bytes,
+    };
+    let wanted = if moved.bytes < budget as u64 { moved.bytes } else { budget as u64 };
+    payload::emit_with(&header, &moved.payload, wanted);
+}
+
+/// How much of each call user space wants; `None` for nothing at all, not even the record.
+#[inline(always)]
+fn budget(id: u64, out: bool) -> Option<u32> {
+    let slot = setting_slot(id, switch::setting_mask() + 1);
+    match SETTINGS.get(slot) {
+        Some(setting) if setting.connection == id => {
+            let bytes = if out { setting.out_bytes } else { setting.in_bytes };
+            (bytes != BUDGET_IGNORED).then_some(bytes)
+        }
+        _ => Some(switch::default_bytes()),
+    }
+}
+
+/// Position of the first byte that moved; the connection's counters go on behind the last one.
+#[inline(always)]
+fn place(moved: &Moved, known: &mut Connection) -> u64 {
+    let (next, first, field, flag) = if moved.out {
+        known.seen_out += moved.bytes;
+        (known.next_out, known.first_out, offset::tcp_write_seq(), SEQUENCE_OUT)
+    } else {
+        known.seen_in += moved.bytes;
+        (known.next_in, known.first_in, offset::tcp_copied_seq(), SEQUENCE_IN)
+    };
+    let mut position = next;
+    if known.flags & flag != 0 && moved.settled {
+        if let Some(sequence) = read::kernel::<u32>(moved.sock, field) {
+            let end = next.wrapping_add(moved.bytes);
+            let ahead = sequence.wrapping_sub(first).wrapping_sub(end as u32) as i32;
+            // One more than expected on the way in is the peer's FIN, read together with its last data.
+            if !(ahead == 0 || (ahead == 1 && !moved.out)) {
+                position = next.wrapping_add(ahead as i64 as u64);
+            }
+        }
+    }
+    let end = position.wrapping_add(moved.bytes);
+    if end > next {
+        if moved.out { known.next_out = end } else { known.next_in = end }
+    }
+    position
+}

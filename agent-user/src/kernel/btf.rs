@@ -1,0 +1,277 @@
+//! BTF: the running kernel's description of its own types, read for the offsets of a few members.
+//!
+//! Enters: the bytes of `/sys/kernel/btf/vmlinux` (`Documentation/bpf/btf.rst`). Leaves: byte offsets, argument counts.
+//! Bounded: by the size of the file; members of anonymous members are followed to a fixed depth.
+
+use std::collections::HashMap;
+
+const MAGIC: u16 = 0xEB9F;
+const HEADER_BYTES: usize = 24;
+/// Nesting of anonymous structures inside one another, and chains of typedefs and qualifiers.
+const DEPTH_MAX: u32 = 16;
+
+const INT: u32 = 1;
+const POINTER: u32 = 2;
+const ARRAY: u32 = 3;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+const ENUM: u32 = 6;
+const TYPEDEF: u32 = 8;
+const VOLATILE: u32 = 9;
+const CONST: u32 = 10;
+const RESTRICT: u32 = 11;
+const FUNC: u32 = 12;
+const FUNC_PROTO: u32 = 13;
+const VAR: u32 = 14;
+const DATASEC: u32 = 15;
+const DECL_TAG: u32 = 17;
+const TYPE_TAG: u32 = 18;
+const ENUM64: u32 = 19;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BtfError {
+    #[error("not BTF: wrong magic number or header")]
+    Header,
+    #[error("BTF ends in the middle of type {0}")]
+    Truncated(u32),
+    #[error("BTF has a type of unknown kind {0}")]
+    UnknownKind(u32),
+}
+
+/// Type information, indexed.
+#[derive(Debug)]
+pub(super) struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Where each type begins in `types`, by id; id 0 is `void`.
+    starts: Vec<u32>,
+    structures: HashMap<&'a [u8], u32>,
+    functions: HashMap<&'a [u8], u32>,
+}
+
+impl<'a> Btf<'a> {
+    /// # Errors
+    ///
+    /// Where the bytes are not well-formed BTF of this machine's byte order.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
+        let word = |at: usize| read_u32(bytes, at).ok_or(BtfError::Header);
+        if bytes.len() < HEADER_BYTES || u16::from_ne_bytes([bytes[0], bytes[1]]) != MAGIC {
+            return Err(BtfError::Header);
+        }
+        let header = word(4)? as usize;
+        let section = |offset: usize, len: usize| {
+            let start = header.checked_add(offset)?;
+            bytes.get(start..start.checked_add(len)?)
+        };
+        let types = section(word(8)? as usize, word(12)? as usize).ok_or(BtfError::Header)?;
+        let strings = section(word(16)? as usize, word(20)? as usize).ok_or(BtfError::Header)?;
+        let mut btf = Self {
+            types,
+            strings,
+            starts: vec![0],
+            structures: HashMap::new(),
+            functions: HashMap::new(),
+        };
+        btf.index()?;
+        Ok(btf)
+    }
+
+    fn index(&mut self) -> Result<(), BtfError> {
+        let mut at = 0usize;
+        while at < self.types.len() {
+            let id = self.starts.len() as u32;
+            let (Some(name), Some(info)) = (read_u32(self.types, at), read_u32(self.types, at + 4)) else {
+                return Err(BtfError::Truncated(id));
+            };
+            let (kind, count) = (kind(info), vlen(info) as usize);
+            let tail = match kind {
+                INT | VAR | DECL_TAG => 4,
+                ARRAY => 12,
+                STRUCT | UNION | DATASEC | ENUM64 => 12 * count,
+                ENUM | FUNC_PROTO => 8 * count,
+                POINTER | 7..=FUNC | 16 | TYPE_TAG => 0,
+                other => return Err(BtfError::UnknownKind(other)),
+            };
+            self.starts.push(at as u32);
+            at += 12 + tail;
+            if at > self.types.len() {
+                return Err(BtfError::Truncated(id));
+            }
+            let named = match kind {
+                STRUCT => &mut self.structures,
+                FUNC => &mut self.functions,
+                _ => continue,
+            };
+            named.entry(string(self.strings, name)).or_insert(id);
+        }
+        Ok(())
+    }
+
+    /// Byte offset of a member, by a path of names through nested structures ("__sk_common.skc_family"). Anonymous
+    /// members are looked through. `None` where there is no such member, or it is a bit field.
+    pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u32> {
+        let mut id = *self.structures.get(structure.as_bytes())?;
+        let mut bits = 0;
+        for name in path.split('.') {
+            let (offset, member) = self.member(id, name.as_bytes(), DEPTH_MAX)?;
+            bits += offset;
+            id = member;
+        }
+        (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// How many arguments a kernel function takes; `None` where it is not described.
+    pub(super) fn argument_count(&self, function: &str) -> Option<u32> {
+        let id = *self.functions.get(function.as_bytes())?;
+        let (_, _, prototype) = self.head(id)?;
+        let (info, ..) = self.head(prototype)?;
+        (kind(info) == FUNC_PROTO).then(|| vlen(info))
+    }
+
+    /// Offset in bits and type of a structure's member.
+    fn member(&self, id: u32, name: &[u8], depth: u32) -> Option<(u32, u32)> {
+        let depth = depth.checked_sub(1)?;
+        let (info, _, target) = self.head(id)?;
+        match kind(info) {
+            TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG => return self.member(target, name, depth),
+            STRUCT | UNION => {}
+            _ => return None,
+        }
+        let start = *self.starts.get(id as usize)? as usize + 12;
+        for index in 0..vlen(info) as usize {
+            let at = start + index * 12;
+            let member_name = string(self.strings, read_u32(self.types, at)?);
+            let member_type = read_u32(self.types, at + 4)?;
+            let word = read_u32(self.types, at + 8)?;
+            // With the kind flag the upper byte is a bit field's size.
+            let (offset, bit_field) = if info >> 31 == 1 {
+                (word & 0x00FF_FFFF, word >> 24 != 0)
+            } else {
+                (word, false)
+            };
+            if member_name == name && !bit_field {
+                return Some((offset, member_type));
+            }
+            if member_name.is_empty()
+                && let Some((inner, inner_type)) = self.member(member_type, name, depth)
+            {
+                return Some((offset + inner, inner_type));
+            }
+        }
+        None
+    }
+
+    /// Info word, name and size-or-type of a type.
+    fn head(&self, id: u32) -> Option<(u32, u32, u32)> {
+        if id == 0 {
+            return None;
+        }
+        let at = *self.starts.get(id as usize)? as usize;
+        Some((
+            read_u32(self.types, at + 4)?,
+            read_u32(self.types, at)?,
+            read_u32(self.types, at + 8)?,
+        ))
+    }
+}
+
+fn kind(info: u32) -> u32 {
+    (info >> 24) & 0x1F
+}
+
+fn vlen(info: u32) -> u32 {
+    info & 0xFFFF
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    let four = bytes.get(at..at.checked_add(4)?)?;
+    four.try_into().ok().map(u32::from_ne_bytes)
+}
+
+/// The zero-terminated string at an offset; empty where there is none.
+fn string(strings: &[u8], at: u32) -> &[u8] {
+    let rest = strings.get(at as usize..).unwrap_or_default();
+    rest.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `struct outer { int first; struct { int inner; }; }` and a function of two arguments.
+    fn small() -> Vec<u8> {
+        let strings = b"\0int\0outer\0first\0inner\0call\0";
+        let mut types = Vec::new();
+        let mut word = |value: u32| types.extend_from_slice(&value.to_ne_bytes());
+        // 1: int
+        [1, INT << 24, 4, 32].into_iter().for_each(&mut word);
+        // 2: anonymous struct { int inner; }
+        [0, STRUCT << 24 | 1, 4, 17, 1, 0].into_iter().for_each(&mut word);
+        // 3: struct outer
+        [5, STRUCT << 24 | 2, 8, 11, 1, 0, 0, 2, 32]
+            .into_iter()
+            .for_each(&mut word);
+        // 4: prototype of two arguments, 5: function `call`
+        [0, FUNC_PROTO << 24 | 2, 1, 0, 1, 0, 1]
+            .into_iter()
+            .for_each(&mut word);
+        [23, FUNC << 24, 4].into_iter().for_each(&mut word);
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&MAGIC.to_ne_bytes());
+        bytes.extend_from_slice(&[1, 0]);
+        for value in [
+            24,
+            0,
+            types.len() as u32,
+            types.len() as u32,
+            strings.len() as u32,
+        ] {
+            bytes.extend_from_slice(&value.to_ne_bytes());
+        }
+        bytes.extend_from_slice(&types);
+        bytes.extend_from_slice(strings);
+        bytes
+    }
+
+    #[test]
+    fn members_are_found_also_inside_anonymous_ones() {
+        let bytes = small();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.offset("outer", "first"), Some(0));
+        assert_eq!(btf.offset("outer", "inner"), Some(4));
+        assert_eq!(btf.offset("outer", "absent"), None);
+        assert_eq!(btf.offset("absent", "first"), None);
+        assert_eq!(btf.argument_count("call"), Some(2));
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_not_followed() {
+        let bytes = small();
+        for len in 0..bytes.len() {
+            let _ = Btf::parse(&bytes[..len]);
+        }
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7F, 0xFF] {
+                let mut damaged = bytes.clone();
+                damaged[at] = value;
+                if let Ok(btf) = Btf::parse(&damaged) {
+                    let _ = btf.offset("outer", "inner");
+                    let _ = btf.argument_count("call");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_running_kernel_describes_its_sockets() {
+        let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+            eprintln!("skipped: this kernel has no /sys/kernel/btf/vmlinux");
+            return;
+        };
+        let btf = Btf::parse(&bytes).unwrap();
+        // `skc_daddr` and `skc_rcv_saddr` have opened `struct sock` since Linux 3.13.
+        assert_eq!(btf.offset("sock", "__sk_common.skc_daddr"), Some(0));
+        assert_eq!(btf.offset("sock", "__sk_common.skc_rcv_saddr"), Some(4));
+        assert!(btf.offset("tcp_sock", "write_seq") > btf.offset("sock", "sk_protocol"));
+    }
+}

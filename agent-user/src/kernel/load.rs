@@ -1,0 +1,88 @@
+//! Load: the embedded programs go into the kernel, with what this kernel's layout and the settings say.
+
+use std::fs;
+
+use aya::EbpfLoader;
+use spanhound_common::{Layout, Switches, limits};
+
+use super::{
+    btf::Btf,
+    capture::{CaptureError, Settings},
+    layout, privileges,
+};
+
+/// The kernel programs as built; empty where the agent was built without.
+static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
+
+const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Maps and programs in user space's hands, nothing attached yet.
+pub(super) struct Loaded {
+    pub programs: aya::Ebpf,
+    pub layout: Layout,
+    pub btf: aya::Btf,
+}
+
+/// Whether this agent carries programs.
+pub(super) fn built_with_programs() -> bool {
+    !PROGRAMS.is_empty()
+}
+
+pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
+    if !built_with_programs() {
+        return Err(CaptureError::NoPrograms);
+    }
+    privileges::check()?;
+    privileges::lift_memory_limit();
+    let bytes = fs::read(BTF_PATH).map_err(CaptureError::NoBtf)?;
+    let (layout, _) = layout::resolve(&Btf::parse(&bytes)?);
+    let btf = aya::Btf::parse(&bytes, aya::Endianness::default())
+        .map_err(|error| CaptureError::Load(Box::new(error.into())))?;
+    drop(bytes);
+    let ring_bytes = ring_bytes(settings.ring_bytes);
+    let switches = Switches {
+        own_pid: if settings.ignore_self {
+            std::process::id()
+        } else {
+            0
+        },
+        chosen_only: settings.chosen_only.into(),
+        port_rules: (!settings.ports.is_empty()).into(),
+        default_bytes: settings.default_bytes.min(limits::CAPTURE_BYTES_MAX),
+        setting_mask: limits::SETTINGS_DEFAULT - 1,
+        wake_bytes: ring_bytes / 4,
+        unix: settings.unix.into(),
+        udp: settings.udp.into(),
+    };
+    let programs = EbpfLoader::new()
+        .btf(Some(&btf))
+        .override_global("LAYOUT", &layout, true)
+        .override_global("SWITCHES", &switches, true)
+        .map_max_entries("EVENTS", ring_bytes)
+        .map_max_entries("CONNECTIONS", settings.connections.max(1))
+        .map_max_entries("PROCESSES", settings.processes.max(1))
+        .load(PROGRAMS)
+        .map_err(|error| CaptureError::Load(Box::new(error)))?;
+    Ok(Loaded {
+        programs,
+        layout,
+        btf,
+    })
+}
+
+/// A power of two, at least a page and at most a GiB.
+fn ring_bytes(wanted: u32) -> u32 {
+    wanted.clamp(4096, 1 << 30).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ring_sizes_are_what_the_kernel_takes() {
+        assert_eq!(ring_bytes(0), 4096);
+        assert_eq!(ring_bytes(5000), 8192);
+        assert_eq!(ring_bytes(u32::MAX), 1 << 30);
+    }
+}
