@@ -206,12 +206,8 @@ impl Agent {
 
     /// Waits for the kernel's wake-up, at most so long.
     fn sleep(&self, wait_ms: i32) {
-        let Some(wake_up) = self.capture.wake_up() else {
-            std::thread::sleep(std::time::Duration::from_millis(wait_ms.unsigned_abs().into()));
-            return;
-        };
         let mut poll = libc::pollfd {
-            fd: wake_up.as_raw_fd(),
+            fd: self.capture.wake_up().as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };
