@@ -8,6 +8,7 @@
 
 pub mod context;
 mod dns;
+mod fastcgi;
 mod grpc;
 #[cfg(test)]
 pub(crate) mod harness;
@@ -21,6 +22,7 @@ mod redis;
 mod scripted;
 pub mod statement;
 pub mod table;
+mod websocket;
 
 use compact_str::CompactString;
 

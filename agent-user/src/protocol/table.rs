@@ -71,6 +71,8 @@ protocols! {
         PostgreSql = "postgresql", super::postgresql::DEFINITION;
         Redis = "redis", super::redis::DEFINITION;
         Http2 = "http2", super::http2::DEFINITION;
+        WebSocket = "websocket", super::websocket::DEFINITION;
+        FastCgi = "fastcgi", super::fastcgi::DEFINITION;
     }
     refinements {
         Grpc = "grpc", Family::Rpc, "grpc";

@@ -245,6 +245,9 @@ fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Ask
         // After an upgrade to HTTP/2 the answer proper comes in that.
         message.class = Class::Interim;
     }
+    if hand_over == Some(Next::Protocol(Protocol::WebSocket)) {
+        message.refined = Some(Protocol::WebSocket);
+    }
     let framing = match (transfer, length) {
         _ if code < 200 || matches!(code, 204 | 304) || asked == Asked::Head || hand_over.is_some() => {
             Framing::None
@@ -269,6 +272,9 @@ fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Ask
 fn upgraded_to(upgrade: &[u8]) -> Next {
     if has_token(upgrade, "h2c") {
         return Next::Protocol(Protocol::Http2);
+    }
+    if has_token(upgrade, "websocket") {
+        return Next::Protocol(Protocol::WebSocket);
     }
     if has_token(upgrade, "tls/1.0") || has_token(upgrade, "tls/1.2") {
         Next::Opaque

@@ -16,7 +16,8 @@ use self::body::{Body, BodyStep};
 use self::head::{Framing, Parsed};
 use super::table::Family;
 use super::{
-    Class, Definition, End, Ends, LostReason, Message, Next, Pairing, Parser, Recovery, Resync, Side, Step,
+    Class, Definition, End, Ends, LostReason, Message, Next, Pairing, Parser, Protocol, Recovery, Resync,
+    Side, Step,
 };
 
 pub(super) use self::head::{set_authority, set_path, set_text};
@@ -73,12 +74,6 @@ struct Http1 {
     server: Half,
     /// Requests without final response, oldest first.
     open: VecDeque<Asked>,
-    /// More than one request was under way at once on this connection.
-    pipelined: bool,
-    /// Requests or responses were lost while pipelining: which belongs to which can no longer be told.
-    unsure: bool,
-    /// Numbers messages that must not be paired.
-    unpaired: u64,
     hand_over: Option<Next>,
 }
 
@@ -127,7 +122,6 @@ impl Parser for Http1 {
         if matches!(step, Step::Message { .. }) {
             // How long the rest of the head and the body are was not seen: the next head is taken where a write begins
             // with one.
-            self.unsure |= self.pipelined;
             self.half(side).body = Some(Body::of_cut_head());
         }
         step
@@ -155,6 +149,9 @@ impl Parser for Http1 {
     }
 
     fn closed(&mut self, side: Side) -> Option<End> {
+        if side == Side::Server && self.ends_with_websocket() {
+            return Some(self.server.end());
+        }
         let half = self.half(side);
         let until_close = half.body.take().is_some_and(|body| body.ends_with_connection());
         until_close.then(|| half.end())
@@ -199,9 +196,8 @@ impl Http1 {
             Parsed::Partial => return self.lost(Side::Client, LostReason::TooLarge),
             Parsed::Malformed => return self.lost(Side::Client, LostReason::Malformed),
         };
-        self.pipelined |= !self.open.is_empty();
         self.open.push_back(head.asked);
-        let pairing = self.pairing(head.asked.pairing());
+        let pairing = head.asked.pairing();
         head.message.pairing = pairing;
         self.client.begin(&mut head.message, head.framing, pairing);
         Step::Message {
@@ -222,25 +218,25 @@ impl Http1 {
             Parsed::Partial => return self.lost(Side::Server, LostReason::TooLarge),
             Parsed::Malformed => return self.lost(Side::Server, LostReason::Malformed),
         };
-        let pairing = self.pairing(asked.map_or(Pairing::InOrder, Asked::pairing));
+        let pairing = asked.map_or(Pairing::InOrder, Asked::pairing);
         head.message.pairing = pairing;
         if head.message.class == Class::Response {
             self.open.pop_front();
         }
         self.hand_over = head.hand_over;
         self.server.begin(&mut head.message, head.framing, pairing);
+        if self.ends_with_websocket() {
+            head.message.ends = Ends::Later;
+        }
         Step::Message {
             consumed,
             message: head.message,
         }
     }
 
-    fn pairing(&mut self, pairing: Pairing) -> Pairing {
-        if !self.unsure {
-            return pairing;
-        }
-        self.unpaired += 1;
-        Pairing::Id(u64::MAX - self.unpaired)
+    /// The last response is over when the WebSocket connection that it began is.
+    fn ends_with_websocket(&self) -> bool {
+        self.hand_over == Some(Next::Protocol(Protocol::WebSocket))
     }
 
     fn lost(&mut self, side: Side, reason: LostReason) -> Step {
@@ -252,7 +248,6 @@ impl Http1 {
         let half = self.half(side);
         half.body = None;
         half.incomplete = true;
-        self.unsure |= self.pipelined;
         if side == Side::Server {
             // Some of their responses may have passed unseen.
             self.open.clear();

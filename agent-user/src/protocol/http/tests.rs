@@ -175,19 +175,6 @@ fn a_response_waits_for_its_request_unless_requests_were_lost() {
 }
 
 #[test]
-fn nothing_is_paired_once_pipelined_messages_were_lost() {
-    let mut parser = Http1::default();
-    walk(&mut parser, &[GET, GET]);
-    parser.gap(S, 10);
-    for (side, bytes) in [GET, (S, "HTTP/1.1 200 OK\r\n\r\n")] {
-        let Step::Message { message, .. } = parser.parse(side, bytes.as_bytes()) else {
-            panic!("no message")
-        };
-        assert!(matches!(message.pairing, Pairing::Id(_)));
-    }
-}
-
-#[test]
 fn a_cut_off_head_is_named_by_what_is_there() {
     let mut parser = Http1::default();
     let bytes = b"GET /long?token=s HTTP/1.1\r\nHost: h:81\r\nCookie: aaaaaaaa";
