@@ -277,7 +277,10 @@ fn after_a_loss_while_pipelining_nothing_is_paired_before_it_was_quiet() {
     wire.moved(Direction::In, 2, b"", 2);
     wire.request(3, b"d;");
     wire.response(4, b"=1;=2;=3;=4;");
-    assert_eq!(wire.seen.pairs(), [pair("d", "-"), pair("a", "1"), pair("b", "2")]);
+    assert_eq!(
+        wire.seen.pairs(),
+        [pair("d", "-"), pair("a", "1"), pair("b", "2")]
+    );
     wire.request(2_000_000_000, b"e;");
     wire.response(2_000_000_001, b"=5;");
     assert_eq!(wire.seen.pairs()[3], pair("e", "5"));
