@@ -66,6 +66,7 @@ macro_rules! protocols {
 
 protocols! {
     connections {
+        Nats = "nats", super::nats::DEFINITION;
         Dns = "dns", super::dns::DEFINITION;
         Http = "http", super::http::DEFINITION;
         PostgreSql = "postgresql", super::postgresql::DEFINITION;

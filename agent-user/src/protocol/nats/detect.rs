@@ -1,0 +1,38 @@
+//! Whether bytes are NATS.
+
+use super::line::{self, Line, Read};
+use crate::protocol::{Opening, Side, Verdict};
+
+pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
+    if opening.datagram {
+        return Verdict::Reject;
+    }
+    match (side(Side::Client, opening.client), side(Side::Server, opening.server)) {
+        (Verdict::Reject, _) | (_, Verdict::Reject) => Verdict::Reject,
+        (client, server) => client.max(server),
+    }
+}
+
+fn side(side: Side, bytes: &[u8]) -> Verdict {
+    if bytes.is_empty() {
+        return Verdict::NeedMore;
+    }
+    match line::read(side, bytes) {
+        Read::Broken => Verdict::Reject,
+        Read::NeedMore => Verdict::NeedMore,
+        Read::Line(line, length) => match line {
+            Line::Info | Line::Connect(_) => Verdict::Score(95),
+            Line::Publish(moved) | Line::Deliver(moved) => {
+                // The payload ends with a line end, where it is at hand.
+                let end = length as u64 + moved.total_bytes;
+                let closing = usize::try_from(end).ok().and_then(|end| bytes.get(end..end + 2));
+                if closing.is_none_or(|closing| closing == b"\r\n") { Verdict::Score(85) } else { Verdict::Reject }
+            }
+            Line::Subscribe { .. } => Verdict::Score(60),
+            Line::Unsubscribe => Verdict::Score(50),
+            // Other line protocols have these words too.
+            Line::Ping | Line::Pong => Verdict::Score(20),
+            Line::Ok | Line::Error(_) => Verdict::Score(5),
+        },
+    }
+}
