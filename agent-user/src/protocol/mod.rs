@@ -14,6 +14,7 @@ mod grpc;
 pub(crate) mod harness;
 mod http;
 mod http2;
+mod mqtt;
 mod nats;
 mod postgresql;
 mod reader;

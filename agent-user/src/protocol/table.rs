@@ -66,6 +66,7 @@ macro_rules! protocols {
 
 protocols! {
     connections {
+        Mqtt = "mqtt", super::mqtt::DEFINITION;
         Nats = "nats", super::nats::DEFINITION;
         Dns = "dns", super::dns::DEFINITION;
         Http = "http", super::http::DEFINITION;

@@ -7,7 +7,10 @@ pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
     if opening.datagram {
         return Verdict::Reject;
     }
-    match (side(Side::Client, opening.client), side(Side::Server, opening.server)) {
+    match (
+        side(Side::Client, opening.client),
+        side(Side::Server, opening.server),
+    ) {
         (Verdict::Reject, _) | (_, Verdict::Reject) => Verdict::Reject,
         (client, server) => client.max(server),
     }
@@ -26,7 +29,11 @@ fn side(side: Side, bytes: &[u8]) -> Verdict {
                 // The payload ends with a line end, where it is at hand.
                 let end = length as u64 + moved.total_bytes;
                 let closing = usize::try_from(end).ok().and_then(|end| bytes.get(end..end + 2));
-                if closing.is_none_or(|closing| closing == b"\r\n") { Verdict::Score(85) } else { Verdict::Reject }
+                if closing.is_none_or(|closing| closing == b"\r\n") {
+                    Verdict::Score(85)
+                } else {
+                    Verdict::Reject
+                }
             }
             Line::Subscribe { .. } => Verdict::Score(60),
             Line::Unsubscribe => Verdict::Score(50),

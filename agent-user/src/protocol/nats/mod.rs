@@ -100,24 +100,38 @@ impl Nats {
     fn command(&mut self, operation: &'static str, target: &str, consumed: usize) -> Step {
         let commands = &mut self.sides[Side::Client as usize].commands;
         let mut message = if self.verbose {
-            Message::new(Class::Request, id(Kind::Command, Side::Client, commands.send()), Ends::Here)
+            Message::new(
+                Class::Request,
+                id(Kind::Command, Side::Client, commands.send()),
+                Ends::Here,
+            )
         } else {
             Message::new(Class::OneWay, Pairing::InOrder, Ends::Here)
         };
         message.operation = CompactString::const_new(operation);
         message.target = target.into();
         if !target.is_empty() {
-            message.attributes.push(("messaging.destination.name", Value::Text(target.into())));
+            message
+                .attributes
+                .push(("messaging.destination.name", Value::Text(target.into())));
         }
         Step::Message { consumed, message }
     }
 
     fn connect(&mut self, options: &[u8], consumed: usize) -> Step {
-        let compact: Vec<u8> = options.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let compact: Vec<u8> = options
+            .iter()
+            .copied()
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .collect();
         self.verbose = memchr::memmem::find(&compact, b"\"verbose\":true").is_some();
         self.connecting = true;
         let number = self.sides[Side::Client as usize].commands.send();
-        let mut message = Message::new(Class::Request, id(Kind::Command, Side::Client, number), Ends::Here);
+        let mut message = Message::new(
+            Class::Request,
+            id(Kind::Command, Side::Client, number),
+            Ends::Here,
+        );
         message.operation = "CONNECT".into();
         Step::Message { consumed, message }
     }
@@ -138,7 +152,10 @@ impl Nats {
         let asked = &mut self.sides[asking as usize];
         let pairing = if self.connecting && side == Side::Server {
             self.connecting = false;
-            asked.commands.answer().map(|number| id(Kind::Command, asking, number))
+            asked
+                .commands
+                .answer()
+                .map(|number| id(Kind::Command, asking, number))
         } else {
             asked.pings.answer().map(|number| id(Kind::Ping, asking, number))
         };
@@ -150,7 +167,10 @@ impl Nats {
         let expected = self.verbose || self.connecting;
         // A verbose server's answer to CONNECT is followed by a PONG of its own.
         self.connecting = false;
-        let pairing = commands.answer().filter(|_| expected).map(|number| id(Kind::Command, Side::Client, number));
+        let pairing = commands
+            .answer()
+            .filter(|_| expected)
+            .map(|number| id(Kind::Command, Side::Client, number));
         if pairing.is_none() && outcome != Outcome::Ok {
             let mut message = Message::new(Class::OneWay, Pairing::InOrder, Ends::Here);
             message.operation = status.into();
@@ -166,20 +186,40 @@ impl Nats {
         let rest_bytes = moved.total_bytes - headers.len() as u64 + 2;
         let mut message = self.classify(side, moved);
         message.ends = Ends::After(rest_bytes);
-        message.intent = if side == Side::Client { Intent::Publish } else { Intent::Receive };
+        message.intent = if side == Side::Client {
+            Intent::Publish
+        } else {
+            Intent::Receive
+        };
         message.operation = CompactString::const_new(moved.operation);
         message.target = moved.subject.into();
-        let (name, kind) = if side == Side::Client { ("publish", "send") } else { ("process", "process") };
-        message.attributes.push(("messaging.operation.name", Value::Text(CompactString::const_new(name))));
-        message.attributes.push(("messaging.operation.type", Value::Text(CompactString::const_new(kind))));
-        message.attributes.push(("messaging.destination.name", Value::Text(moved.subject.into())));
+        let (name, kind) = if side == Side::Client {
+            ("publish", "send")
+        } else {
+            ("process", "process")
+        };
+        message.attributes.push((
+            "messaging.operation.name",
+            Value::Text(CompactString::const_new(name)),
+        ));
+        message.attributes.push((
+            "messaging.operation.type",
+            Value::Text(CompactString::const_new(kind)),
+        ));
+        message
+            .attributes
+            .push(("messaging.destination.name", Value::Text(moved.subject.into())));
         let body_bytes = moved.total_bytes - moved.header_bytes.unwrap_or(0);
-        message.attributes.push(("messaging.message.body.size", Value::Int(body_bytes as i64)));
+        message
+            .attributes
+            .push(("messaging.message.body.size", Value::Int(body_bytes as i64)));
         read_headers(headers, &mut message);
         if message.class == Class::Response {
             message.operation = CompactString::default();
             message.target = CompactString::default();
-            message.attributes.retain(|(name, _)| *name == "messaging.message.body.size");
+            message
+                .attributes
+                .retain(|(name, _)| *name == "messaging.message.body.size");
             if message.outcome == Outcome::Unset {
                 message.outcome = Outcome::Ok;
                 message.status = "OK".into();
@@ -215,7 +255,10 @@ impl Nats {
             Line::Info => Step::Consumed(length),
             Line::Connect(options) => self.connect(options, length),
             Line::Publish(moved) | Line::Deliver(moved) => {
-                let wanted = moved.header_bytes.filter(|header_bytes| *header_bytes <= MAX_HEADER_BYTES).unwrap_or(0);
+                let wanted = moved
+                    .header_bytes
+                    .filter(|header_bytes| *header_bytes <= MAX_HEADER_BYTES)
+                    .unwrap_or(0);
                 match bytes.get(length..length + wanted as usize) {
                     Some(headers) => self.moved(side, &moved, headers, length),
                     None if is_cut => self.moved(side, &moved, &[], length),
@@ -225,7 +268,9 @@ impl Nats {
             Line::Subscribe { subject, queue } => {
                 let mut step = self.command("SUB", subject, length);
                 if let (Step::Message { message, .. }, Some(queue)) = (&mut step, queue) {
-                    message.attributes.push(("messaging.consumer.group.name", Value::Text(queue.into())));
+                    message
+                        .attributes
+                        .push(("messaging.consumer.group.name", Value::Text(queue.into())));
                 }
                 step
             }
@@ -242,7 +287,10 @@ impl Nats {
             _ if bytes.is_empty() => Step::NeedMore,
             Read::NeedMore if is_cut => Step::Consumed(bytes.len()),
             Read::NeedMore => Step::NeedMore,
-            Read::Broken if bytes[0] == TLS_HANDSHAKE => Step::HandOver { consumed: 0, to: Next::Opaque },
+            Read::Broken if bytes[0] == TLS_HANDSHAKE => Step::HandOver {
+                consumed: 0,
+                to: Next::Opaque,
+            },
             Read::Broken => Step::Lost(LostReason::Malformed),
             Read::Line(line, length) => self.line(side, line, length, bytes, is_cut),
         }
@@ -261,8 +309,13 @@ fn answer(pairing: Option<Pairing>, status: &'static str, outcome: Outcome, cons
 
 /// `NATS/1.0[ status[ description]]`, then headers as in HTTP.
 fn read_headers(headers: &[u8], message: &mut Message) {
-    let mut lines = headers.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let status = lines.next().and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
+    let mut lines = headers
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let status = lines
+        .next()
+        .and_then(|line| std::str::from_utf8(line).ok())
+        .unwrap_or_default();
     let mut fields = status.splitn(3, ' ').skip(1);
     if let Some(code) = fields.next().filter(|code| !code.is_empty()) {
         message.status = code.into();
@@ -270,7 +323,11 @@ fn read_headers(headers: &[u8], message: &mut Message) {
         // 503 without a text: nobody subscribes to the subject (ADR-4).
         let text = text.unwrap_or(if code == "503" { "No Responders" } else { "" });
         let is_failure = code.starts_with(['4', '5']);
-        message.outcome = if is_failure { Outcome::Error(text.into()) } else { Outcome::Ok };
+        message.outcome = if is_failure {
+            Outcome::Error(text.into())
+        } else {
+            Outcome::Ok
+        };
     }
     let mut context = ContextReader::default();
     for line in lines {
@@ -300,7 +357,12 @@ impl Parser for Nats {
         let is_line = |at: &usize| matches!(line::read(side, &bytes[*at..]), Read::Line(..));
         let starts = memchr::memchr_iter(b'\n', bytes).map(|end| end + 1);
         let found = at_write.then_some(0).into_iter().chain(starts).find(is_line);
-        found.map_or(Resync::NotYet { keep: bytes.len().min(4096) }, Resync::At)
+        found.map_or(
+            Resync::NotYet {
+                keep: bytes.len().min(4096),
+            },
+            Resync::At,
+        )
     }
 }
 
