@@ -10,8 +10,9 @@ use crate::connection::stream::{Chunk, Stream};
 use crate::event::{Actor, Direction, TimeNs};
 use crate::protocol::{End, Ends, Next, Pairing, Parser, Protocol, Recovery, Resync, Settings, Side, Step};
 
-/// Steps in a row that may consume nothing before the parser counts as stuck.
-const IDLE_STEPS_MAX: u32 = 32;
+/// Steps in a row that may consume nothing before the parser counts as stuck; more than there can be open exchanges, which
+/// one acknowledgment may all answer.
+const IDLE_STEPS_MAX: u32 = 2_048;
 
 /// Where the results of a conversation go.
 pub(super) struct Out<'a> {

@@ -6,6 +6,7 @@
 //!
 //! A protocol is one file (or folder) with a `DEFINITION`, and one line in [`table`].
 
+mod amqp;
 pub mod context;
 mod dns;
 mod fastcgi;

@@ -66,6 +66,7 @@ macro_rules! protocols {
 
 protocols! {
     connections {
+        Amqp = "amqp", super::amqp::DEFINITION;
         Mqtt = "mqtt", super::mqtt::DEFINITION;
         Nats = "nats", super::nats::DEFINITION;
         Dns = "dns", super::dns::DEFINITION;
