@@ -14,6 +14,7 @@ pub mod event;
 pub mod exchange;
 pub mod export;
 pub mod health;
+pub mod infer;
 pub mod kernel;
 pub mod link;
 pub mod process;

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use spanhound_agent::config::Config;
 use spanhound_agent::export::otlp::Transport;
+use spanhound_agent::infer::{self, InferArgs};
 use spanhound_agent::kernel::TierChoice;
 use spanhound_agent::replay::{self, ReplayArgs};
 use spanhound_agent::run;
@@ -28,6 +29,7 @@ struct CommandLine {
 enum Command {
     Run(RunArgs),
     Replay(ReplayArgs),
+    Infer(InferArgs),
 }
 
 /// Watches this host and sends spans to a collector, an OpenTelemetry backend, or both.
@@ -105,5 +107,6 @@ fn execute(command: Command) -> Result<()> {
             &mut io::stdout().lock(),
             &mut io::stderr().lock(),
         )?),
+        Command::Infer(args) => Ok(infer::run(&args, &mut io::stdout().lock())?),
     }
 }

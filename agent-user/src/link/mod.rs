@@ -12,6 +12,7 @@
 
 mod ends;
 mod identity;
+pub mod inference;
 mod ladder;
 mod linker;
 mod thread;

@@ -1,0 +1,358 @@
+//! The engine: inference over a stream of one process's requests and calls.
+//!
+//! Enters: requests as they start and end, calls when they are over, in about the order of time. Leaves: an answer for
+//! every call, once every request that may have made it is over, or has been waited for long enough. Bounded: spans
+//! held, names, examples remembered; work per call. Forgetting: shapes are learned again, from the latest requests only,
+//! whenever that many new ones are known.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use super::model::{Example, Model};
+use super::threshold::Threshold;
+use super::window::{Call, Guess, NOBODY, Request, Window};
+use super::{Answer, Parameters, SLACK_NS};
+
+struct HeldRequest {
+    id: u64,
+    request: Request,
+}
+
+struct HeldCall {
+    id: u64,
+    call: Call,
+    /// Decided, here or elsewhere.
+    parent: Option<Option<u64>>,
+    answered: bool,
+}
+
+pub struct Engine {
+    parameters: Parameters,
+    request_names: Names,
+    call_names: Names,
+    requests: Vec<HeldRequest>,
+    /// Where unfinished requests are held.
+    unfinished: FxHashMap<u64, usize>,
+    calls: Vec<HeldCall>,
+    model: Option<Model>,
+    first_ns: Option<i64>,
+    history: History,
+    threshold: Threshold,
+    overflowed: u64,
+}
+
+impl Engine {
+    pub fn new(parameters: Parameters) -> Self {
+        let threshold = Threshold::new(parameters.error_budget);
+        let history = History {
+            per_name: parameters.examples,
+            ..History::default()
+        };
+        Self {
+            parameters,
+            request_names: Names::default(),
+            call_names: Names::default(),
+            requests: Vec::new(),
+            unfinished: FxHashMap::default(),
+            calls: Vec::new(),
+            model: None,
+            first_ns: None,
+            history,
+            threshold,
+            overflowed: 0,
+        }
+    }
+
+    /// Spans that were decided early because too many were held.
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    pub fn held(&self) -> usize {
+        self.requests.len() + self.calls.len()
+    }
+
+    /// `id` names the request in answers.
+    pub fn request_started(&mut self, id: u64, name: &str, start_ns: i64) {
+        let name = self.request_names.number(name);
+        self.first_ns.get_or_insert(start_ns);
+        self.unfinished.insert(id, self.requests.len());
+        self.requests.push(HeldRequest {
+            id,
+            request: Request {
+                start_ns,
+                end_ns: start_ns,
+                unfinished: true,
+                name,
+            },
+        });
+    }
+
+    pub fn request_finished(&mut self, id: u64, end_ns: i64) {
+        if let Some(at) = self.unfinished.remove(&id) {
+            let request = &mut self.requests[at].request;
+            request.end_ns = end_ns.max(request.start_ns);
+            request.unfinished = false;
+        }
+    }
+
+    /// A call that is over. `known`: its parent, where a surer rung found it; such a call is learned from, not answered.
+    pub fn call_finished(&mut self, id: u64, name: &str, start_ns: i64, end_ns: i64, known: Option<u64>) {
+        let name = self.call_names.number(name);
+        let call = Call {
+            start_ns,
+            end_ns: end_ns.max(start_ns),
+            name,
+            fixed: None,
+        };
+        self.calls.push(HeldCall {
+            id,
+            call,
+            parent: known.map(Some),
+            answered: known.is_some(),
+        });
+    }
+
+    /// Answers what can be answered. Everything that ended before `now_ns` has been told.
+    pub fn decide(&mut self, now_ns: i64, answers: &mut Vec<Answer>) {
+        let crowded = self.held() > self.parameters.held_spans;
+        let waited = self
+            .first_ns
+            .is_some_and(|first| first + self.parameters.warm_up_ns <= now_ns);
+        let known = self.requests.len() - self.unfinished.len();
+        if self.model.is_none() && known < self.parameters.warm_up_requests && !waited && !crowded {
+            return;
+        }
+        let patience_ns = self.parameters.patience_ns;
+        let blocking = self
+            .unfinished
+            .values()
+            .map(|at| self.requests[*at].request.start_ns);
+        let horizon_ns = blocking
+            .filter(|start| start + patience_ns > now_ns)
+            .min()
+            .unwrap_or(now_ns);
+        self.solve(
+            if crowded { now_ns } else { horizon_ns.min(now_ns) },
+            now_ns,
+            answers,
+        );
+        if crowded {
+            self.overflowed += self.held() as u64;
+        }
+    }
+
+    /// Answers everything.
+    pub fn flush(&mut self, answers: &mut Vec<Answer>) {
+        let end_ns = self
+            .requests
+            .iter()
+            .map(|held| held.request.end_ns)
+            .max()
+            .unwrap_or(0);
+        let end_ns = self
+            .calls
+            .iter()
+            .map(|held| held.call.end_ns)
+            .max()
+            .unwrap_or(0)
+            .max(end_ns);
+        self.solve(i64::MAX, end_ns, answers);
+    }
+
+    fn solve(&mut self, horizon_ns: i64, now_ns: i64, answers: &mut Vec<Answer>) {
+        let due = |held: &HeldCall| held.call.start_ns < horizon_ns.saturating_sub(SLACK_NS);
+        if !self.calls.iter().any(|held| !held.answered && due(held)) {
+            self.depart(horizon_ns);
+            return;
+        }
+        self.requests.sort_by_key(|held| held.request.start_ns);
+        self.calls.sort_by_key(|held| held.call.start_ns);
+        let index: FxHashMap<u64, u32> = self
+            .requests
+            .iter()
+            .zip(0..)
+            .map(|(held, at)| (held.id, at))
+            .collect();
+        let requests: Vec<Request> = self
+            .requests
+            .iter()
+            .map(|held| match held.request.unfinished {
+                true => Request {
+                    end_ns: now_ns.max(held.request.start_ns),
+                    ..held.request.clone()
+                },
+                false => held.request.clone(),
+            })
+            .collect();
+        let calls: Vec<Call> = self
+            .calls
+            .iter()
+            .map(|held| Call {
+                fixed: held
+                    .parent
+                    .map(|parent| parent.and_then(|parent| index.get(&parent).copied())),
+                ..held.call.clone()
+            })
+            .collect();
+        let model = self
+            .model
+            .get_or_insert_with(|| Model::from_window(&requests, &calls, &self.parameters));
+        let mut window = Window::new(&requests, &calls, model, Guess::MostDue);
+        window.repair(model);
+        for _ in 0..self.parameters.burn_in {
+            window.sweep(model, &self.parameters, false);
+        }
+        for _ in 0..self.parameters.samples {
+            window.sweep(model, &self.parameters, true);
+        }
+        let mut found = Vec::new();
+        for (at, held) in self.calls.iter_mut().enumerate() {
+            if held.answered || !due(held) {
+                continue;
+            }
+            let (best, probability) = window.best(at);
+            let parent = (best != NOBODY).then(|| self.requests[best as usize].id);
+            held.parent = Some(parent);
+            held.answered = true;
+            self.threshold.note(probability);
+            found.push(Answer {
+                call: held.id,
+                parent,
+                probability,
+            });
+            if parent.is_none() {
+                model.background.count(held.call.name);
+            }
+        }
+        self.threshold.settle();
+        for answer in &mut found {
+            if answer.probability < self.threshold.least() {
+                answer.parent = None;
+            }
+        }
+        answers.append(&mut found);
+        self.depart(horizon_ns);
+        if self.history.due()
+            && let Some(model) = &mut self.model
+        {
+            let grown = self.history.mark();
+            *model = model.updated(&self.history.examples(), grown);
+        }
+    }
+
+    /// Lets go of what nothing undecided can belong to any more, and remembers it as examples.
+    fn depart(&mut self, horizon_ns: i64) {
+        let over = |request: &Request| {
+            !request.unfinished
+                && request.end_ns.saturating_add(SLACK_NS) < horizon_ns.saturating_sub(SLACK_NS)
+        };
+        let mut leaving: FxHashMap<u64, (Request, Vec<Call>)> = FxHashMap::default();
+        self.requests.retain(|held| {
+            let leaves = over(&held.request);
+            if leaves {
+                leaving.insert(held.id, (held.request.clone(), Vec::new()));
+            }
+            !leaves
+        });
+        let staying: FxHashMap<u64, ()> = self.requests.iter().map(|held| (held.id, ())).collect();
+        self.calls.retain(|held| match held.parent {
+            None => true,
+            Some(None) => !held.answered,
+            Some(Some(parent)) => {
+                if let Some((_, calls)) = leaving.get_mut(&parent) {
+                    calls.push(held.call.clone());
+                    return false;
+                }
+                staying.contains_key(&parent)
+            }
+        });
+        let mut leaving: Vec<(Request, Vec<Call>)> = leaving.into_values().collect();
+        leaving.sort_by_key(|(request, _)| request.start_ns);
+        for (request, mut calls) in leaving {
+            calls.sort_by_key(|call| call.start_ns);
+            if let Some(model) = &mut self.model {
+                model
+                    .background
+                    .observe(request.start_ns - self.history.last_ns.unwrap_or(request.start_ns));
+            }
+            self.history.push(request, calls);
+        }
+        let unfinished = self
+            .requests
+            .iter()
+            .enumerate()
+            .filter(|(_, held)| held.request.unfinished);
+        self.unfinished = unfinished.map(|(at, held)| (held.id, at)).collect();
+    }
+}
+
+/// The latest requests with their calls, so many of each name.
+#[derive(Default)]
+struct History {
+    per_name: usize,
+    by_name: Vec<VecDeque<(Request, Vec<Call>)>>,
+    fresh: usize,
+    last_ns: Option<i64>,
+    learned: usize,
+}
+
+impl History {
+    fn push(&mut self, request: Request, calls: Vec<Call>) {
+        let name = request.name as usize;
+        if self.by_name.len() <= name {
+            self.by_name.resize_with(name + 1, VecDeque::new);
+        }
+        self.last_ns = Some(request.start_ns);
+        let examples = &mut self.by_name[name];
+        if examples.len() >= self.per_name {
+            examples.pop_front();
+        }
+        examples.push_back((request, calls));
+        self.fresh += 1;
+    }
+
+    fn examples(&self) -> Vec<Example<'_>> {
+        let all = self.by_name.iter().flatten();
+        all.map(|(request, calls)| Example {
+            request,
+            calls: calls.iter().collect(),
+        })
+        .collect()
+    }
+
+    /// So many new examples have come that learning again pays: as many as were learned from last.
+    fn due(&self) -> bool {
+        self.fresh >= self.learned.max(self.per_name / 4)
+    }
+
+    /// Notes that it was learned from; answers whether it has become much larger since.
+    fn mark(&mut self) -> bool {
+        self.fresh = 0;
+        let now = self.by_name.iter().map(VecDeque::len).sum();
+        let before = std::mem::replace(&mut self.learned, now);
+        self.learned >= 2 * before
+    }
+}
+
+/// Names by number. Beyond the bound, all further names share the last number.
+#[derive(Default)]
+struct Names {
+    numbers: FxHashMap<String, u32>,
+}
+
+const NAMES: usize = 256;
+
+impl Names {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.numbers.len() as u32;
+        if self.numbers.len() < NAMES {
+            self.numbers.insert(name.to_owned(), number);
+        }
+        number
+    }
+}

@@ -1,0 +1,90 @@
+//! Inference: which inbound request of a process caused each of its outbound calls, from times and names alone.
+//!
+//! Enters: requests and calls of one process with names, starts and ends. Leaves: for each call the request that most
+//! probably made it, with a probability, or nobody. Bounded: spans held, names, candidates per call, rounds. Deliberately
+//! absent: identifiers of any kind, and other processes.
+//!
+//! Road: [`Engine`] (stream) -> `window` (who made which call, by sampling) -> `model` (what is learned) -> `shape` (what
+//! requests of one name do) -> `density` (how long things take). The idea of describing a request by its gaps and
+//! learning them by expectation maximisation is TraceWeaver's (SIGCOMM 2024); classes that tie gaps and durations of one
+//! request together, steps instead of fixed sequences, and sampled probabilities are ours.
+
+mod background;
+mod density;
+mod engine;
+mod model;
+mod shape;
+mod threshold;
+mod window;
+
+pub use engine::Engine;
+
+/// Within this time an event may be seen before its cause: clock grain, and records of two threads.
+const SLACK_NS: i64 = 50_000;
+
+/// What to spend, and how long to wait.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    /// Rounds of learning from a first window.
+    pub rounds: usize,
+    /// Rounds before samples count, and rounds that count.
+    pub burn_in: usize,
+    pub samples: usize,
+    /// A call this sure after so many visits is looked at less often.
+    pub certain_after: f32,
+    pub certain: f32,
+    /// Requests to have seen, or time to have passed, before the first answer.
+    pub warm_up_requests: usize,
+    pub warm_up_ns: i64,
+    /// How long an unfinished request holds up calls it may have made.
+    pub patience_ns: i64,
+    /// Spans held before answers are forced.
+    pub held_spans: usize,
+    /// Requests remembered to learn from, of each name.
+    pub examples: usize,
+    /// Share of answers that may be expected to be wrong.
+    pub error_budget: f32,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            rounds: 3,
+            burn_in: 3,
+            samples: 16,
+            certain_after: 4.0,
+            certain: 0.995,
+            warm_up_requests: 500,
+            warm_up_ns: 5_000_000_000,
+            patience_ns: 2_000_000_000,
+            held_spans: 32_768,
+            examples: 512,
+            error_budget: 0.005,
+        }
+    }
+}
+
+impl Parameters {
+    /// For files, where nobody waits: learns from more before the first answer.
+    pub fn offline() -> Self {
+        Self {
+            warm_up_requests: 1000,
+            warm_up_ns: i64::MAX,
+            examples: 1024,
+            ..Self::default()
+        }
+    }
+}
+
+/// Who made a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer {
+    pub call: u64,
+    /// `None`: nobody, or too uncertain to say.
+    pub parent: Option<u64>,
+    /// Of the most probable parent, said or not.
+    pub probability: f32,
+}
+
+#[cfg(test)]
+mod simulation;

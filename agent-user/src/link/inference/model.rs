@@ -1,0 +1,215 @@
+//! What is known of one process: the shape of each of its requests, and its background.
+//!
+//! Enters: windows without answers, and requests whose calls are known. Leaves: the model they are judged by. From a
+//! window it learns by alternating between assigning calls and learning from the assignment (stochastic expectation
+//! maximisation): first with one class of requests, from two first guesses of which the more probable result stays, then
+//! with several classes. Classes are first split along the direction in which gaps and durations of the most common
+//! call sequences vary together.
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::Parameters;
+use super::background::Background;
+use super::density::{CLASSES, PerClass};
+use super::shape::{Shape, normalised};
+use super::window::{Call, Guess, NOBODY, Request, Window};
+
+#[derive(Clone)]
+pub(super) struct Model {
+    /// By number of the request's name.
+    shapes: Vec<Shape>,
+    unknown: Shape,
+    pub(super) background: Background,
+}
+
+/// A request with its calls by start, as far as they are known or assumed.
+pub(super) struct Example<'a> {
+    pub(super) request: &'a Request,
+    pub(super) calls: SmallVec<[&'a Call; 8]>,
+}
+
+/// Requests of one sequence of calls needed before classes are told apart: fewer would make classes of noise.
+const SPLIT_AFTER: usize = 50;
+/// Rounds of class learning where the assignment is given.
+const CLASS_ROUNDS: usize = 6;
+const EVEN: PerClass = [1.0 / CLASSES as f32; CLASSES];
+
+impl Model {
+    pub(super) fn new() -> Self {
+        let mut unknown = Shape::new();
+        unknown.refresh();
+        Self {
+            shapes: Vec::new(),
+            unknown,
+            background: Background::default(),
+        }
+    }
+
+    /// Shape of requests of this name; of none in particular where the name is new.
+    pub(super) fn shape(&self, name: u32) -> &Shape {
+        self.shapes.get(name as usize).unwrap_or(&self.unknown)
+    }
+
+    /// Learns from nothing but one window.
+    pub(super) fn from_window(requests: &[Request], calls: &[Call], parameters: &Parameters) -> Self {
+        let [first, second] = [Guess::Oldest, Guess::MostRecent].map(|guess| {
+            let mut model = Self::new();
+            let mut window = Window::new(requests, calls, &model, guess);
+            model = model.relearned_from_window(&window, |_, _| EVEN);
+            window = Window::new(requests, calls, &model, Guess::MostDue);
+            for _ in 0..parameters.rounds {
+                window.improve(&model, parameters);
+                model = model.relearned_from_window(&window, |_, _| EVEN);
+            }
+            window.rescore(&model);
+            (window.log_probability(&model), model, window)
+        });
+        let (_, mut model, mut window) = if first.0 >= second.0 { first } else { second };
+        let classes = split(&window.examples());
+        model = model.relearned_from_window(&window, |request, _| classes[request]);
+        for _ in 0..2 * parameters.rounds {
+            window.improve(&model, parameters);
+            model = model.relearned_from_window(&window, |_, log| normalised(log));
+        }
+        model
+    }
+
+    /// Learns from requests whose calls are known; keeps the background's rates, and the classes unless `anew`.
+    pub(super) fn updated(&self, examples: &[Example<'_>], anew: bool) -> Self {
+        let mut model = self.clone();
+        if anew {
+            let classes = split(examples);
+            model = model.relearned(examples, |request, _| classes[request]);
+        }
+        for _ in 0..if anew { CLASS_ROUNDS } else { 1 } {
+            model = model.relearned(examples, |_, log| normalised(log));
+        }
+        model.background.carry(&self.background);
+        model
+    }
+
+    fn relearned_from_window(
+        &self,
+        window: &Window<'_>,
+        class: impl Fn(usize, &PerClass) -> PerClass,
+    ) -> Self {
+        let mut next = self.relearned(&window.examples(), class);
+        let nobodys = window
+            .calls
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| window.owner(*at) == NOBODY);
+        for (_, call) in nobodys {
+            next.background.count(call.name);
+            next.background.add_duration(call);
+        }
+        if let (Some(first), Some(last)) = (window.calls.first(), window.calls.last()) {
+            next.background.observe(last.start_ns - first.start_ns);
+        }
+        next.background.refresh();
+        next
+    }
+
+    /// What the examples show, when `class` says how much of each belongs to which class.
+    fn relearned(&self, examples: &[Example<'_>], class: impl Fn(usize, &PerClass) -> PerClass) -> Self {
+        let mut next = Self::new();
+        for (at, example) in examples.iter().enumerate() {
+            let request = example.request;
+            let log = self
+                .shape(request.name)
+                .log_by_class(request, example.calls.iter().copied());
+            let name = request.name as usize;
+            if next.shapes.len() <= name {
+                next.shapes.resize_with(name + 1, Shape::new);
+            }
+            next.shapes[name].learn(request, example.calls.iter().copied(), &class(at, &log));
+            example
+                .calls
+                .iter()
+                .for_each(|call| next.background.add_duration(call));
+        }
+        next.shapes.iter_mut().for_each(Shape::refresh);
+        next.background.refresh();
+        next
+    }
+}
+
+/// Number of an example, and the logarithms of its gaps and durations.
+type Member = (usize, Vec<f32>);
+
+/// A first division of requests into classes: quantiles along the first principal component of the logarithms of gaps
+/// and durations, among requests of one name with one sequence of calls.
+fn split(examples: &[Example<'_>]) -> Vec<PerClass> {
+    let mut groups: FxHashMap<(u32, Vec<u32>), Vec<Member>> = FxHashMap::default();
+    let log = |ns: i64| (ns.max(1) as f32).log2();
+    for (at, Example { request, calls }) in examples.iter().enumerate() {
+        let mut features = Vec::with_capacity(2 * calls.len() + 1);
+        let mut last_ns = request.start_ns;
+        for call in calls {
+            features.push(log(call.start_ns - last_ns));
+            features.push(log(call.end_ns - call.start_ns));
+            last_ns = call.end_ns;
+        }
+        features.push(log(request.end_ns - last_ns));
+        let sequence = calls.iter().map(|call| call.name).collect();
+        groups
+            .entry((request.name, sequence))
+            .or_default()
+            .push((at, features));
+    }
+    let mut classes = vec![EVEN; examples.len()];
+    for mut members in groups
+        .into_values()
+        .filter(|members| members.len() >= SPLIT_AFTER)
+    {
+        standardise(&mut members);
+        let mut order = project(&members);
+        order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let count = order.len();
+        for (rank, (_, request)) in order.into_iter().enumerate() {
+            let mut class = [0.1 / CLASSES as f32; CLASSES];
+            class[rank * CLASSES / count] += 0.9;
+            classes[request] = class;
+        }
+    }
+    classes
+}
+
+fn standardise(members: &mut [Member]) {
+    let count = members.len() as f32;
+    for feature in 0..members[0].1.len() {
+        let mean = members.iter().map(|(_, f)| f[feature]).sum::<f32>() / count;
+        let variance = members
+            .iter()
+            .map(|(_, f)| (f[feature] - mean).powi(2))
+            .sum::<f32>()
+            / count;
+        let scale = 1.0 / variance.sqrt().max(1e-3);
+        members
+            .iter_mut()
+            .for_each(|(_, f)| f[feature] = (f[feature] - mean) * scale);
+    }
+}
+
+/// Position of each member along the direction of greatest variance (power iteration).
+fn project(members: &[Member]) -> Vec<(f32, usize)> {
+    let width = members[0].1.len();
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let mut direction = vec![1.0; width];
+    for _ in 0..16 {
+        let mut next = vec![0.0; width];
+        for (_, features) in members {
+            let along = dot(features, &direction);
+            next.iter_mut()
+                .zip(features)
+                .for_each(|(next, feature)| *next += along * feature);
+        }
+        let norm = dot(&next, &next).sqrt().max(1e-6);
+        direction = next.into_iter().map(|value| value / norm).collect();
+    }
+    members
+        .iter()
+        .map(|(request, features)| (dot(features, &direction), *request))
+        .collect()
+}
