@@ -274,7 +274,7 @@ impl Conversation {
         lane.synced = false;
         lane.ends_after_skip = None;
         out.losses.resyncs += 1;
-        out.stitcher.lost_place(side, out.losses, out.sink);
+        out.stitcher.lost_place(out.losses, out.sink);
     }
 
     /// Shows the parser what is new, behind what it asked to skip.

@@ -15,8 +15,6 @@ use crate::protocol::{Class, End, Ends, Message, Pairing, Protocol, Side};
 
 pub(super) const OPEN_MAX: usize = 1_024;
 const EARLY_MAX: usize = 16;
-/// A connection on which nothing moved for so long has no answers under way.
-const QUIET_NS: TimeNs = 1_000_000_000;
 
 /// Where and when a step's bytes lie.
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +47,6 @@ pub(super) struct Stitcher {
     open: VecDeque<Open>,
     early: VecDeque<Early>,
     next_number: ExchangeNumber,
-    /// More than one request paired in order was under way at once.
-    pipelined: bool,
-    /// Messages were missed while pipelining: new requests cannot be paired in order.
-    unsure: bool,
-    /// When the last message moved.
-    last_ns: TimeNs,
 }
 
 impl Stitcher {
@@ -64,9 +56,6 @@ impl Stitcher {
             open: VecDeque::new(),
             early: VecDeque::new(),
             next_number: 0,
-            pipelined: false,
-            unsure: false,
-            last_ns: 0,
         }
     }
 
@@ -79,13 +68,11 @@ impl Stitcher {
         losses: &mut FlowLosses,
         sink: &mut dyn Sink,
     ) {
-        let end_ns = at.end_ns;
         match message.class {
             Class::Request | Class::OneWay => self.request(protocol, side, message, at, losses, sink),
             Class::Response => self.response(message, at, losses, sink),
             Class::Interim => {}
         }
-        self.last_ns = self.last_ns.max(end_ns);
     }
 
     fn request(
@@ -126,13 +113,6 @@ impl Stitcher {
         self.next_number += 1;
         sink.began(&exchange);
         let pairing = exchange.request.pairing;
-        if pairing == Pairing::InOrder && exchange.request.class == Class::Request && !self.is_sure(&at) {
-            losses.responses_lost += 1;
-            return sink.finished(Box::new(Exchange {
-                ending: Ending::Lost,
-                ..*exchange
-            }));
-        }
         self.open.push_back(Open {
             exchange,
             request_done,
@@ -206,7 +186,6 @@ impl Stitcher {
 
     /// A message reported with [`Ends::Later`] by `side` is over.
     pub(super) fn ended(&mut self, side: Side, end: End, at: Span, sink: &mut dyn Sink) {
-        self.last_ns = self.last_ns.max(at.end_ns);
         let pairing = end.id.map_or(Pairing::InOrder, Pairing::Id);
         let is_request = self.open.iter().any(|open| {
             open.exchange.sender == side && open.exchange.request.pairing == pairing && !open.request_done
@@ -278,43 +257,20 @@ impl Stitcher {
         }
     }
 
-    /// Messages of `side` may have been missed. What is paired by id is not concerned. Requests seen before are still
-    /// answered in order, unless responses were missed: then nobody can tell by which.
-    pub(super) fn lost_place(&mut self, side: Side, losses: &mut FlowLosses, sink: &mut dyn Sink) {
-        losses.responses_without_request += self.early.len() as u64;
+    /// Bytes are missing, so that responses paired in order can no longer be told apart: gives up what is open.
+    pub(super) fn lost_place(&mut self, losses: &mut FlowLosses, sink: &mut dyn Sink) {
         self.early.clear();
-        self.unsure |= self.pipelined;
         let mut kept = VecDeque::new();
         for mut open in self.open.drain(..) {
             if matches!(open.exchange.request.pairing, Pairing::Id(_)) {
                 kept.push_back(open);
-            } else if open.exchange.sender == side {
-                open.request_done = true;
-                kept.push_back(open);
-            } else {
-                losses.responses_lost += 1;
-                open.exchange.ending = Ending::Lost;
-                sink.finished(open.exchange);
+                continue;
             }
+            losses.responses_lost += 1;
+            open.exchange.ending = Ending::Lost;
+            sink.finished(open.exchange);
         }
         self.open = kept;
-        for place in (0..self.open.len()).rev() {
-            self.settle(place, sink);
-        }
-    }
-
-    /// Whether the response of a request that comes now can be told from those of missed ones. Where one request waits
-    /// for the answer of the one before, yes. Where they do not (pipelining), not before the connection was quiet.
-    fn is_sure(&mut self, at: &Span) -> bool {
-        let quiet = at.start_ns.saturating_sub(self.last_ns) >= QUIET_NS;
-        let mut in_order = self
-            .open
-            .iter()
-            .filter(|open| open.exchange.request.pairing == Pairing::InOrder);
-        let under_way = in_order.next().is_some();
-        self.pipelined |= under_way;
-        self.unsure &= under_way || !quiet;
-        !self.unsure
     }
 
     /// The oldest exchange of a pairing was answered in bytes that are missing, at `last_ns` at the latest.

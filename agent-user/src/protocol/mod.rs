@@ -19,6 +19,7 @@ mod mqtt;
 mod nats;
 mod postgresql;
 mod reader;
+pub mod recording;
 pub mod redaction;
 mod redis;
 #[cfg(test)]
@@ -133,9 +134,10 @@ pub enum Class {
 /// How a response finds its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pairing {
-    /// The oldest one still open on the connection.
+    /// The oldest one still open on the connection. A loss on either side gives up all that are open.
     InOrder,
-    /// The one with the same id.
+    /// The one with the same id. Losses do not concern it: a parser that can still tell what belongs together after one,
+    /// or has to prevent a wrong pair, numbers its messages itself. An id used again must mean another request.
     Id(u64),
 }
 

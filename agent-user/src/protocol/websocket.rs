@@ -7,7 +7,9 @@
 use compact_str::format_compact;
 
 use super::table::Family;
-use super::{Definition, End, LostReason, Outcome, Parser, Recovery, Resync, Side, Step, Value, Verdict};
+use super::{
+    Definition, End, LostReason, Outcome, Parser, Recovery, Resync, Side, Step, Value, Verdict, http,
+};
 
 /// WebSocket as the table knows it.
 pub(super) static DEFINITION: Definition = Definition {
@@ -135,7 +137,10 @@ impl WebSocket {
     }
 
     fn end(&self) -> End {
-        let mut end = End::default();
+        let mut end = End {
+            id: Some(http::UPGRADE),
+            ..End::default()
+        };
         end.attributes
             .push(("websocket.client.messages", Value::Int(self.client.messages)));
         end.attributes

@@ -22,7 +22,9 @@ pub(super) fn name(exchange: &Exchange) -> String {
         Family::Name => request.target.as_str(),
     };
     let name = match (operation.is_empty(), subject.is_empty()) {
-        (false, false) if !subject.starts_with(operation) => format!("{operation} {subject}"),
+        (false, false) if !subject.starts_with(operation) && !operation.ends_with(subject) => {
+            format!("{operation} {subject}")
+        }
         (_, false) => subject.to_owned(),
         (false, true) => operation.to_owned(),
         (true, true) => exchange.protocol.name().to_owned(),

@@ -226,8 +226,8 @@ fn a_gap_gives_up_what_is_open_and_never_pairs_wrongly() {
     wire.request(1, b"a;b;");
     wire.moved(Direction::Out, 2, b"", 3);
     wire.response(3, b"=2;");
-    wire.request(2_000_000_000, b"c;");
-    wire.response(2_000_000_001, b"=3;");
+    wire.request(4, b"c;");
+    wire.response(5, b"=3;");
     assert_eq!(
         wire.seen.pairs(),
         [pair("a", "-"), pair("b", "-"), pair("c", "3")]
@@ -258,30 +258,4 @@ fn closing_ends_what_is_open() {
         (wire.seen.began, wire.seen.finished[0].ending),
         (1, Ending::Closed)
     );
-}
-
-#[test]
-fn requests_seen_before_others_were_missed_are_still_answered() {
-    let mut wire = Wire::new(false);
-    wire.request(1, b"a;b;");
-    wire.request(2, b"!;");
-    wire.response(3, b"=1;=2;=3;");
-    assert_eq!(wire.seen.pairs(), [pair("a", "1"), pair("b", "2")]);
-}
-
-#[test]
-fn after_a_loss_while_pipelining_nothing_is_paired_before_it_was_quiet() {
-    let mut wire = Wire::new(false);
-    wire.request(1, b"a;b;");
-    // A third request was not seen; the answer to it must not become that of the fourth.
-    wire.moved(Direction::In, 2, b"", 2);
-    wire.request(3, b"d;");
-    wire.response(4, b"=1;=2;=3;=4;");
-    assert_eq!(
-        wire.seen.pairs(),
-        [pair("d", "-"), pair("a", "1"), pair("b", "2")]
-    );
-    wire.request(2_000_000_000, b"e;");
-    wire.response(2_000_000_001, b"=5;");
-    assert_eq!(wire.seen.pairs()[3], pair("e", "5"));
 }

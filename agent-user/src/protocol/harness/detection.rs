@@ -1,7 +1,8 @@
 //! Every protocol's recordings before every protocol's detector at once: nobody may take another's.
 
-use super::{Clock, Run, recording};
+use super::{Clock, Run, load};
 use crate::event::Role;
+use crate::protocol::recording::Conversation;
 use crate::protocol::{Protocol, Side};
 
 /// Which part of a conversation the detectors are shown.
@@ -18,7 +19,7 @@ fn every_recording_is_recognised_and_never_taken_for_another() {
         .iter()
         .filter(|protocol| protocol.definition().is_some())
     {
-        for conversation in recording::load(*protocol)
+        for conversation in load(*protocol)
             .iter()
             .filter(|conversation| conversation.detectable)
         {
@@ -53,12 +54,7 @@ fn every_recording_is_recognised_and_never_taken_for_another() {
 }
 
 /// The protocols a flow took a conversation for, one after the other.
-fn recognise(
-    conversation: &recording::Conversation,
-    shown: Shown,
-    role: Role,
-    first_turn: usize,
-) -> Vec<Protocol> {
+fn recognise(conversation: &Conversation, shown: Shown, role: Role, first_turn: usize) -> Vec<Protocol> {
     let run = Run {
         forced: None,
         role,

@@ -13,16 +13,19 @@
 //! [`detection`] shows every protocol's recordings to all detectors at once.
 
 mod allocation;
+mod compare;
 mod detection;
 mod mutation;
-mod recording;
+
+use std::path::Path;
 
 use crate::connection::stream::Chunk;
 use crate::event::{Actor, Direction, Role};
 use crate::exchange::{Ending, Exchange, Flow, FlowStart, Sink};
+use crate::protocol::recording::{self, Conversation};
 use crate::protocol::{Outcome, Protocol, Settings, Side};
 
-pub(crate) use recording::Conversation;
+use compare::assert_no_other;
 
 /// Splits, cuts and joins are tried at each of so many places of a conversation, evenly spread; at every one where it
 /// is shorter.
@@ -30,7 +33,7 @@ const PLACES: usize = 1500;
 
 /// Runs all recordings of a protocol through all checks.
 pub(crate) fn check(protocol: Protocol) {
-    let conversations = recording::load(protocol);
+    let conversations = load(protocol);
     assert!(
         !conversations.is_empty(),
         "no recordings in tests/wire/{}",
@@ -39,6 +42,12 @@ pub(crate) fn check(protocol: Protocol) {
     for conversation in &conversations {
         check_conversation(conversation);
     }
+}
+
+/// All recordings of a protocol; none where it has no folder.
+fn load(protocol: Protocol) -> Vec<Conversation> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/wire");
+    recording::load(&root, protocol).unwrap()
 }
 
 /// Runs one conversation through all checks.
@@ -75,14 +84,15 @@ pub(crate) fn check_conversation(conversation: &Conversation) {
                 forced,
                 ..Run::of(conversation)
             };
-            conversation.assert_no_other(&joined.play(), &format!("joined at turn {turn}"));
+            assert_no_other(conversation, &joined.play(), &format!("joined at turn {turn}"));
         }
         for keep in [0, 1, 16, conversation.turns[turn].bytes.len() / 2] {
             let gap = Run {
                 lossy_turn: Some((turn, keep)),
                 ..Run::of(conversation)
             };
-            conversation.assert_no_other(
+            assert_no_other(
+                conversation,
                 &gap.play(),
                 &format!("all but {keep} bytes of turn {turn} missing"),
             );
@@ -93,7 +103,7 @@ pub(crate) fn check_conversation(conversation: &Conversation) {
             end: Some(end),
             ..Run::of(conversation)
         };
-        conversation.assert_no_other(&cut.play(), &format!("cut off at byte {end}"));
+        assert_no_other(conversation, &cut.play(), &format!("cut off at byte {end}"));
     }
     mutation::check(conversation);
 }

@@ -1,6 +1,7 @@
 //! Recordings changed at random, from a fixed seed: whatever comes of them, no panic, no endless loop, bounded memory.
 
-use super::{Clock, Conversation, Run, allocation};
+use super::{Clock, Run, allocation};
+use crate::protocol::recording::Conversation;
 
 const VARIANTS: u64 = 300;
 

@@ -57,15 +57,6 @@ impl Asked {
     fn decides_what_follows(self) -> bool {
         matches!(self, Self::Connect | Self::Upgrade | Self::UpgradeHttp2)
     }
-
-    fn pairing(self) -> Pairing {
-        // The answer to an upgrade to HTTP/2 is a message of stream 1 (RFC 7540 section 3.2).
-        if self == Self::UpgradeHttp2 {
-            Pairing::Id(1)
-        } else {
-            Pairing::InOrder
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -73,9 +64,31 @@ struct Http1 {
     client: Half,
     server: Half,
     /// Requests without final response, oldest first.
-    open: VecDeque<Asked>,
+    open: VecDeque<Open>,
+    /// Numbers requests; 0 and 1 are not used.
+    requests: u64,
+    /// More than one request was under way at once.
+    pipelined: bool,
+    /// Messages were missed while pipelining: which response answers a request that comes now cannot be told.
+    unsure: bool,
     hand_over: Option<Next>,
 }
+
+/// A request without final response. Pairing by number instead of in order keeps what was seen before a loss valid.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    asked: Asked,
+    number: u64,
+    /// Its response can be told from those of requests that were not seen.
+    sure: bool,
+}
+
+/// Pairs a request to upgrade with its answer, also beyond the hand-over. The answer to an upgrade to HTTP/2 is a
+/// message of stream 1 (RFC 7540 section 3.2).
+pub(super) const UPGRADE: u64 = 1;
+
+/// Pairs with no request.
+const UNPAIRED: Pairing = Pairing::Id(u64::MAX);
 
 #[derive(Debug, Default)]
 struct Half {
@@ -120,6 +133,7 @@ impl Parser for Http1 {
             Side::Server => self.response(bytes, true),
         };
         if matches!(step, Step::Message { .. }) {
+            self.unsure |= self.pipelined;
             // How long the rest of the head and the body are was not seen: the next head is taken where a write begins
             // with one.
             self.half(side).body = Some(Body::of_cut_head());
@@ -185,7 +199,10 @@ impl Http1 {
     }
 
     fn request(&mut self, bytes: &[u8], cut: bool) -> Step {
-        let answer_decides = self.open.back().is_some_and(|asked| asked.decides_what_follows());
+        let answer_decides = self
+            .open
+            .back()
+            .is_some_and(|open| open.asked.decides_what_follows());
         if answer_decides || self.open.len() >= MAX_OPEN {
             return Step::AwaitPeer;
         }
@@ -196,8 +213,16 @@ impl Http1 {
             Parsed::Partial => return self.lost(Side::Client, LostReason::TooLarge),
             Parsed::Malformed => return self.lost(Side::Client, LostReason::Malformed),
         };
-        self.open.push_back(head.asked);
-        let pairing = head.asked.pairing();
+        self.pipelined |= !self.open.is_empty();
+        self.requests += 1;
+        let upgrade = matches!(head.asked, Asked::Upgrade | Asked::UpgradeHttp2);
+        let number = if upgrade { UPGRADE } else { self.requests + UPGRADE };
+        self.open.push_back(Open {
+            asked: head.asked,
+            number,
+            sure: !self.unsure,
+        });
+        let pairing = Pairing::Id(number);
         head.message.pairing = pairing;
         self.client.begin(&mut head.message, head.framing, pairing);
         Step::Message {
@@ -207,18 +232,21 @@ impl Http1 {
     }
 
     fn response(&mut self, bytes: &[u8], cut: bool) -> Step {
-        let asked = self.open.front().copied();
-        if asked.is_none() && !self.client.incomplete && !self.server.incomplete {
+        let open = self.open.front().copied();
+        if open.is_none() && !self.client.incomplete && !self.server.incomplete {
             return Step::AwaitPeer;
         }
-        let (mut head, consumed) = match head::response(bytes, asked.unwrap_or(Asked::Plain), cut) {
-            Parsed::Head(head, consumed) => (head, consumed),
-            Parsed::Partial if cut => return Step::Consumed(bytes.len()),
-            Parsed::Partial if bytes.len() < MAX_HEAD_BYTES => return Step::NeedMore,
-            Parsed::Partial => return self.lost(Side::Server, LostReason::TooLarge),
-            Parsed::Malformed => return self.lost(Side::Server, LostReason::Malformed),
-        };
-        let pairing = asked.map_or(Pairing::InOrder, Asked::pairing);
+        let (mut head, consumed) =
+            match head::response(bytes, open.map_or(Asked::Plain, |open| open.asked), cut) {
+                Parsed::Head(head, consumed) => (head, consumed),
+                Parsed::Partial if cut => return Step::Consumed(bytes.len()),
+                Parsed::Partial if bytes.len() < MAX_HEAD_BYTES => return Step::NeedMore,
+                Parsed::Partial => return self.lost(Side::Server, LostReason::TooLarge),
+                Parsed::Malformed => return self.lost(Side::Server, LostReason::Malformed),
+            };
+        let pairing = open
+            .filter(|open| open.sure)
+            .map_or(UNPAIRED, |open| Pairing::Id(open.number));
         head.message.pairing = pairing;
         if head.message.class == Class::Response {
             self.open.pop_front();
@@ -248,6 +276,7 @@ impl Http1 {
         let half = self.half(side);
         half.body = None;
         half.incomplete = true;
+        self.unsure |= self.pipelined;
         if side == Side::Server {
             // Some of their responses may have passed unseen.
             self.open.clear();

@@ -253,3 +253,25 @@ fn odd_heads_that_servers_take_are_taken() {
 fn recordings() {
     crate::protocol::harness::check(crate::protocol::Protocol::Http);
 }
+
+#[test]
+fn nothing_new_is_paired_once_pipelined_messages_were_lost() {
+    let answer = (S, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let pairing = |parser: &mut Http1, (side, bytes): (Side, &str)| match parser.parse(side, bytes.as_bytes())
+    {
+        Step::Message { message, .. } => message.pairing,
+        other => panic!("{other:?}"),
+    };
+    let mut parser = Http1::default();
+    let (first, second) = (pairing(&mut parser, GET), pairing(&mut parser, GET));
+    parser.gap(C, 10);
+    pairing(&mut parser, GET);
+    // What was asked before the loss is still answered in order.
+    let answers: Vec<Pairing> = (0..3).map(|_| pairing(&mut parser, answer)).collect();
+    assert_eq!(answers, [first, second, UNPAIRED]);
+    let mut parser = Http1::default();
+    walk(&mut parser, &[GET, GET]);
+    parser.gap(S, 10);
+    pairing(&mut parser, GET);
+    assert_eq!(pairing(&mut parser, answer), UNPAIRED);
+}
