@@ -6,9 +6,9 @@ import { curveBumpX, line } from "d3-shape";
 export const RING_RADIUS = 27;
 /** Room for a node with its two lines of label. */
 const NODE_WIDTH = 112;
-const NODE_HEIGHT = 104;
+const NODE_HEIGHT = 108;
 /** The ring's centre lies this far above the middle of that room. */
-const RING_RISE = 20;
+const RING_RISE = 22;
 const LABEL_WIDTH = 40;
 const LABEL_HEIGHT = 26;
 

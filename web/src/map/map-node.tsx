@@ -86,16 +86,16 @@ export function NodeMark({
           <text dy="3.6">{node.instances.length}</text>
         </g>
       )}
-      <text class="node-name" y={RING_RADIUS + 18}>
+      <text class="node-name" y={RING_RADIUS + 20}>
         {first}
       </text>
       {second !== "" && (
-        <text class="node-place" y={RING_RADIUS + 32}>
+        <text class="node-place" y={RING_RADIUS + 34}>
           {second}
         </text>
       )}
       {node.kind !== "user" && (
-        <text class="node-figures" y={RING_RADIUS + (second === "" ? 33 : 47)}>
+        <text class="node-figures" y={RING_RADIUS + (second === "" ? 35 : 49)}>
           {formatPerMinute(count, range_ms)}
           {error_count > 0 && <tspan class="node-errors"> · {formatShare(share)} err</tspan>}
         </text>

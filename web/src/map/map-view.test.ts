@@ -3,7 +3,7 @@ import type { MapNode, ServerMap } from "../api/types";
 import { summaryOf } from "../compute/samples";
 import { shorten } from "./map-node";
 import { defaultNode } from "./map-view";
-import { fitting } from "./use-zoom";
+import { fitting, starting } from "./use-zoom";
 
 const node = (id: string, count: number): MapNode => ({
   id,
@@ -62,4 +62,20 @@ test("a drawing is fitted into the middle and never blown up", () => {
   expect(large.k * 4000).toBeLessThanOrEqual(800);
   expect(large.x).toBeCloseTo((800 - 4000 * large.k) / 2);
   expect(fitting({ width: 0, height: 0 }, view)).toEqual({ k: 1, x: 0, y: 0 });
+});
+
+test("a map too large to read starts readable around what is selected, inside its own bounds", () => {
+  const view = { width: 375, height: 380 };
+  const drawing = { width: 1200, height: 500 };
+  const first = starting(view, drawing, { x: 60, y: 250 });
+  expect([first.k, first.x]).toEqual([0.68, 12]);
+  const last = starting(view, drawing, { x: 1150, y: 250 });
+  expect(last.x + drawing.width * last.k).toBeCloseTo(view.width - 12);
+  expect(starting(view, drawing, null)).toEqual(fitting(view, drawing));
+  expect(starting({ width: 900, height: 700 }, drawing, { x: 0, y: 0 })).toEqual(
+    fitting({ width: 900, height: 700 }, drawing),
+  );
+  expect(starting({ width: 900, height: 700 }, { width: 900, height: 6000 }, { x: 450, y: 3000 }).k).toBe(
+    0.68,
+  );
 });

@@ -16,11 +16,12 @@ export interface Zoom {
 }
 
 const LARGEST = 2.5;
-const SMALLEST = 0.15;
+const SMALLEST = 0.06;
 
-/** On a narrow screen a map that fits is a map nobody can read: start this large, around what is selected. */
-const NARROW_PX = 600;
+/** A large map that fits is a map nobody can read (sooner on a phone): start readable instead, around what is selected. */
 const READABLE = 0.68;
+const NARROW_PX = 600;
+const STILL_READABLE_WIDE = 0.42;
 
 export function starting(
   view: Size,
@@ -28,7 +29,8 @@ export function starting(
   focus: Point | null,
 ): { k: number; x: number; y: number } {
   const all = fitting(view, drawing);
-  if (view.width >= NARROW_PX || all.k >= READABLE || focus === null) return all;
+  const enough = view.width < NARROW_PX ? READABLE : STILL_READABLE_WIDE;
+  if (all.k >= enough || focus === null) return all;
   const within = (middle: number, size: number, space: number) =>
     Math.min(12, Math.max(space - size * READABLE - 12, space / 2 - middle * READABLE));
   const centred = (space: number, size: number) => (space - size * READABLE) / 2;
@@ -86,7 +88,7 @@ export function useZoom(
   );
 
   const showAll = useCallback(() => {
-    touched.current = view.width < NARROW_PX;
+    touched.current = true;
     move(fitting(view, drawing));
   }, [move, view, drawing]);
 
