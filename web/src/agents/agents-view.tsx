@@ -8,6 +8,7 @@ import {
   formatCount,
   formatDate,
   formatDuration,
+  formatNumbered,
   formatReason,
   formatTime,
 } from "../compute/format";
@@ -145,7 +146,7 @@ function Losses({ losses }: { losses: Record<string, number> }): JSX.Element {
       {lost.length === 0 && (
         <p class="no-losses">
           <Icon name="check" size={15} /> Nothing lost
-          <span class="faint"> · {zero} places counted, all zero</span>
+          {zero > 0 && <span class="faint"> · {formatNumbered(zero, "place")} counted, all zero</span>}
         </p>
       )}
       {lost.length > 0 && (
@@ -158,7 +159,9 @@ function Losses({ losses }: { losses: Record<string, number> }): JSX.Element {
           ))}
         </ul>
       )}
-      {lost.length > 0 && zero > 0 && <p class="faint">{zero} other places counted, all zero</p>}
+      {lost.length > 0 && zero > 0 && (
+        <p class="faint">{formatNumbered(zero, "other place")} counted, all zero</p>
+      )}
     </>
   );
 }
@@ -168,7 +171,7 @@ function Counters({ counters }: { counters: Record<string, number> }): JSX.Eleme
   if (entries.length === 0) return null;
   return (
     <details class="counters">
-      <summary>{entries.length} counters</summary>
+      <summary>{formatNumbered(entries.length, "counter")}</summary>
       <dl class="facts">
         {entries.map(([name, count]) => (
           <div key={name}>
@@ -190,6 +193,9 @@ function CollectorCard({ collector }: { collector: Agents["collector"] }): JSX.E
       </header>
       <dl class="card-figures">
         <Item name="Spans stored" value={formatCount(collector.spans_stored)} />
+        {collector.buffered_spans !== undefined && (
+          <Item name="Not yet in a segment" value={formatCount(collector.buffered_spans)} />
+        )}
         <Item name="Segments" value={formatCount(collector.segments)} />
         <Item name="Store" value={formatBytes(collector.store_bytes)} />
       </dl>

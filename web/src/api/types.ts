@@ -188,5 +188,7 @@ export interface Agents {
     spans_stored: number;
     segments: number;
     store_bytes: number;
+    /** Acknowledged and durable, not yet in a segment. */
+    buffered_spans?: number;
   };
 }

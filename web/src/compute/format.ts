@@ -8,6 +8,11 @@ export function formatCount(count: number): string {
   return COUNT.format(count);
 }
 
+/** `1 counter`, `2 counters` */
+export function formatNumbered(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** `950`, `12.3k`, `4.56M`: three digits, for tight places. */
 export function formatCompact(count: number): string {
   for (const [bound, unit] of [

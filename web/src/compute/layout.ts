@@ -9,7 +9,7 @@ const NODE_WIDTH = 112;
 const NODE_HEIGHT = 108;
 /** The ring's centre lies this far above the middle of that room. */
 const RING_RISE = 22;
-const LABEL_WIDTH = 40;
+const LABEL_WIDTH = 60;
 const LABEL_HEIGHT = 26;
 
 export interface Point {
@@ -49,7 +49,7 @@ const curve = line<Point>()
 
 export function layOut(shape: Shape): Layout {
   const graph = new Graph({ directed: true, multigraph: true });
-  graph.setGraph({ rankdir: "LR", nodesep: 22, edgesep: 18, ranksep: 28, marginx: 8, marginy: 8 });
+  graph.setGraph({ rankdir: "LR", nodesep: 22, edgesep: 18, ranksep: 24, marginx: 8, marginy: 8 });
   const known = new Set(shape.nodes.map((node) => node.id));
   for (const id of [...known].sort()) graph.setNode(id, { width: NODE_WIDTH, height: NODE_HEIGHT });
   const edges = shape.edges

@@ -57,6 +57,8 @@ describe("call tree", () => {
   test("the title says what was called, the detail what the title leaves out", () => {
     const statement = { name: "SELECT orders", operation: "SELECT", target: "SELECT * FROM orders" };
     expect([spanTitle(statement), spanDetail(statement)]).toEqual(["SELECT orders", "SELECT * FROM orders"]);
+    const command = { name: "GET", operation: "GET", target: "GET session:?" };
+    expect([spanTitle(command), spanDetail(command)]).toEqual(["GET", "session:?"]);
     const nameless = { name: "", operation: "GET", target: "/x" };
     expect([spanTitle(nameless), spanDetail(nameless)]).toEqual(["GET /x", ""]);
   });

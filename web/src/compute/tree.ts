@@ -63,9 +63,10 @@ export function spanTitle(span: Pick<Span, "name" | "operation" | "target">): st
   return [span.operation, span.target].filter((part) => part !== "").join(" ");
 }
 
-/** What the span was aimed at, where its name does not already say so. */
+/** What the span was aimed at, without what its name already says. */
 export function spanDetail(span: Pick<Span, "name" | "operation" | "target">): string {
   const title = spanTitle(span);
+  if (span.target.startsWith(`${title} `)) return span.target.slice(title.length + 1);
   return span.target !== "" && !title.includes(span.target) ? span.target : "";
 }
 

@@ -76,7 +76,7 @@ export function EdgeLabel({
 }): JSX.Element {
   const count = formatCompact(edge.count);
   const errors = edge.error_count > 0 ? formatCompact(edge.error_count) : "";
-  const width = 14 + 6.6 * (count.length + (errors === "" ? 0 : errors.length + 2.5));
+  const width = 13 + 6.2 * (count.length + (errors === "" ? 0 : errors.length + 2.5));
   return (
     // biome-ignore lint/a11y/useSemanticElements: a button of SVG
     <g

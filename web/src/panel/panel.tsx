@@ -4,7 +4,7 @@ import { requestPath } from "../api/client";
 import { useQuery } from "../api/query";
 import type { MapEdge, MapNode, Scatter, ServerMap, Summary, Timeseries } from "../api/types";
 import { errorShare } from "../compute/classes";
-import { formatCount, formatDuration, formatPerMinute, formatShare } from "../compute/format";
+import { formatCount, formatDuration, formatNumbered, formatPerMinute, formatShare } from "../compute/format";
 import { nodeLabel } from "../map/map-node";
 import type { Selected } from "../map/map-view";
 import { resolveRange } from "../state/address";
@@ -158,9 +158,7 @@ function PanelHead({
         {node.system !== null && node.system !== "" && <span> · {node.system}</span>}
         {node.instances.length > 0 && (
           <details class="instances">
-            <summary>
-              {node.instances.length} {node.instances.length === 1 ? "instance" : "instances"}
-            </summary>
+            <summary>{formatNumbered(node.instances.length, "instance")}</summary>
             <ul>
               {node.instances.map((instance) => (
                 <li key={instance}>{instance}</li>
