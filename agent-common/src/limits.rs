@@ -10,6 +10,10 @@ pub const GATHERED_BYTES_MAX: u32 = 8 * 1024;
 /// Bytes of each system call copied until user space sets a connection's own budget.
 pub const CAPTURE_BYTES_DEFAULT: u32 = 4 * 1024;
 
+/// Bytes copied from the end of a movement whose middle is left out: how a long answer ends is often all that tells that
+/// it has ended (a last chunk, a ready-for-query).
+pub const TAIL_BYTES: u32 = 32;
+
 /// Buffers of one vectored call that are looked at; what lies behind them is counted, not copied.
 pub const BUFFERS_MAX: u32 = 16;
 

@@ -35,6 +35,9 @@ pub const FAMILY_NONE: u8 = 0;
 pub const FAMILY_IPV4: u8 = 4;
 pub const FAMILY_IPV6: u8 = 6;
 
+/// [`DataRecord::flags`]: the bytes are the end of a movement whose beginning another record tells of.
+pub const DATA_CONTINUES: u16 = 1;
+
 /// Who ran, as [`crate::record`]s carry it.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
@@ -51,7 +54,7 @@ pub struct ActorRecord {
 pub struct DataRecord {
     pub kind: u8,
     pub direction: u8,
-    pub reserved: u16,
+    pub flags: u16,
     /// Bytes of payload behind this header.
     pub captured: u32,
     pub connection: u64,

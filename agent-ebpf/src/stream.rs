@@ -3,7 +3,8 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use spanhound_common::{
     DataRecord, Loss,
-    record::{DIRECTION_IN, DIRECTION_OUT, Kind},
+    limits::TAIL_BYTES,
+    record::{DATA_CONTINUES, DIRECTION_IN, DIRECTION_OUT, Kind},
     rule::{BUDGET_IGNORED, setting_slot},
 };
 
@@ -75,10 +76,10 @@ pub fn moved(moved: &Moved) {
     }
     let position = place(moved, known);
     let Some(budget) = budget(known.id, moved.out) else { return };
-    let header = DataRecord {
+    let mut header = DataRecord {
         kind: Kind::Data as u8,
         direction: if moved.out { DIRECTION_OUT } else { DIRECTION_IN },
-        reserved: 0,
+        flags: 0,
         captured: 0,
         connection: known.id,
         // SAFETY: the helper has no preconditions.
@@ -87,8 +88,19 @@ pub fn moved(moved: &Moved) {
         position,
         moved: moved.bytes,
     };
-    let wanted = if moved.bytes < budget as u64 { moved.bytes } else { budget as u64 };
-    payload::emit_with(&header, &moved.payload, wanted);
+    let budget = budget as u64;
+    if moved.bytes <= budget + TAIL_BYTES as u64 || budget == 0 || known.flags & (SEQUENCE_IN | SEQUENCE_OUT) == 0 {
+        let wanted = if moved.bytes < budget { moved.bytes } else { budget };
+        return payload::emit_with(&header, &moved.payload, wanted);
+    }
+    let before_tail = moved.bytes - TAIL_BYTES as u64;
+    header.moved = before_tail;
+    payload::emit_with(&header, &moved.payload, budget);
+    header.position = position.wrapping_add(before_tail);
+    header.moved = TAIL_BYTES as u64;
+    header.flags = DATA_CONTINUES;
+    let tail = Payload { skip: moved.payload.skip + before_tail, ..moved.payload };
+    payload::emit_with(&header, &tail, TAIL_BYTES as u64);
 }
 
 /// How much of each call user space wants; `None` for nothing at all, not even the record.

@@ -95,6 +95,8 @@ pub struct Data<'a> {
     pub moved: u64,
     /// The first of them, as many as the capture budget allowed; may be empty.
     pub bytes: &'a [u8],
+    /// They are the end of a movement whose beginning was another event: no message need begin with them.
+    pub continues: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,8 @@ pub struct Chunk<'a> {
     /// How many bytes moved; those beyond `bytes` were not captured.
     pub moved: u64,
     pub bytes: &'a [u8],
+    /// The end of a movement whose beginning was another chunk.
+    pub continues: bool,
 }
 
 /// When the bytes from a position on arrived, and who moved them.
@@ -177,6 +179,7 @@ mod tests {
             position,
             moved,
             bytes,
+            continues: false,
         }
     }
 

@@ -183,6 +183,7 @@ impl Conversation {
             position: lane.stream.end(),
             moved: 0,
             bytes: &[],
+            continues: false,
         };
         self.run(side, &[], &again, out);
         self.feed_waiting(side, out);
@@ -286,7 +287,7 @@ impl Conversation {
     fn read(&mut self, side: Side, fresh: &[u8], show_empty: bool, chunk: &Chunk<'_>, out: &mut Out<'_>) {
         let held = self.lanes[side as usize].stream.take_held();
         if held.is_empty() {
-            let used = self.steps(side, fresh, true, show_empty, chunk, out);
+            let used = self.steps(side, fresh, !chunk.continues, show_empty, chunk, out);
             self.hold(side, fresh[used..].to_vec(), chunk, out);
         } else {
             let mut bytes = held;

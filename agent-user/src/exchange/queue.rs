@@ -18,6 +18,7 @@ pub(super) struct Queued {
     pub(super) position: u64,
     moved: u64,
     pub(super) bytes: Vec<u8>,
+    continues: bool,
 }
 
 impl Queued {
@@ -28,6 +29,7 @@ impl Queued {
             position: self.position,
             moved: self.moved,
             bytes: &self.bytes,
+            continues: self.continues,
         }
     }
 }
@@ -49,6 +51,7 @@ impl Queue {
             position: chunk.position,
             moved: chunk.moved,
             bytes: chunk.bytes.to_vec(),
+            continues: chunk.continues,
         });
         let mut turned_away = 0;
         while self.chunks.len() > CHUNKS_MAX || (self.bytes > BYTES_MAX && self.chunks.len() > 1) {

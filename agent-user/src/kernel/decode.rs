@@ -6,9 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use spanhound_common::record::{
-    ActorRecord, CLOSED_TOTALS, ClosedRecord, DIRECTION_IN, DataRecord, FAMILY_IPV4, FAMILY_IPV6, Kind,
-    OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC, PROCESS_EXIT, ProcessRecord, ROLE_CLIENT,
-    ROLE_SERVER, TRANSPORT_TCP, TRANSPORT_UDP,
+    ActorRecord, CLOSED_TOTALS, ClosedRecord, DATA_CONTINUES, DIRECTION_IN, DataRecord, FAMILY_IPV4,
+    FAMILY_IPV6, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC, PROCESS_EXIT,
+    ProcessRecord, ROLE_CLIENT, ROLE_SERVER, TRANSPORT_TCP, TRANSPORT_UDP,
 };
 
 use crate::event::{
@@ -31,6 +31,7 @@ pub(super) fn decode(record: &[u8]) -> Option<Event<'_>> {
                 Direction::Out
             },
             position: header.position,
+            continues: header.flags & DATA_CONTINUES != 0,
             moved: header.moved,
             bytes: rest.get(..header.captured as usize)?,
         }))

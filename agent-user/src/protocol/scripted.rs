@@ -136,6 +136,7 @@ pub(crate) fn play_as(turns: &[Turn], from_start: bool, piece: usize, forced: Op
                     position: *position,
                     moved,
                     bytes,
+                    continues: false,
                 },
                 &mut notes,
             );

@@ -88,6 +88,7 @@ impl<'a> Following<'a> {
             position: data.position,
             moved: data.moved,
             bytes: data.bytes,
+            continues: data.continues,
         };
         let mut finished = Finished::default();
         followed.flow.data(data.direction, &chunk, &mut finished);

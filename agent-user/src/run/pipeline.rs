@@ -273,6 +273,7 @@ impl Pipeline {
             position: data.position,
             moved: data.moved,
             bytes: data.bytes,
+            continues: data.continues,
         };
         let facts = live_facts(live);
         let mut listener = listener(

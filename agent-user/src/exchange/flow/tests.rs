@@ -139,6 +139,7 @@ impl Wire {
             position: *position,
             moved,
             bytes,
+            continues: false,
         };
         *position += moved;
         self.flow.data(direction, &chunk, &mut self.seen);

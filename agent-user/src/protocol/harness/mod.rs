@@ -221,6 +221,7 @@ impl Clock {
             position,
             moved,
             bytes,
+            continues: false,
         };
         let direction = if side == Side::Client {
             Direction::In

@@ -306,6 +306,7 @@ impl Face {
             position: delivery.position,
             moved: delivery.length,
             bytes: delivery.bytes,
+            continues: false,
         }));
     }
 

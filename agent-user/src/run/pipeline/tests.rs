@@ -74,6 +74,7 @@ impl Host {
             position,
             moved: bytes.len() as u64,
             bytes,
+            continues: false,
         }));
     }
 
