@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::watch::Watch;
@@ -66,16 +66,18 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// Every span of every trace that any node of the map shows.
-pub fn stored(watch: &Watch, from_ms: u64) -> Result<BTreeMap<String, Span>> {
-    let map = watch.get(&format!("map?from_ms={from_ms}&to_ms={}", u64::MAX >> 12))?;
+/// Every span of every trace that any node of the map shows in that time.
+pub fn stored(watch: &Watch, from_ms: u64, to_ms: u64) -> Result<BTreeMap<String, Span>> {
+    let range = format!("from_ms={from_ms}&to_ms={to_ms}");
+    let map = watch.get(&format!("map?{range}"))?;
     let mut traces = BTreeSet::new();
     for node in map["nodes"].as_array().context("the map has no nodes")? {
         let id = encode(node["id"].as_str().unwrap_or_default());
-        let scatter = watch.get(&format!(
-            "scatter?node={id}&from_ms={from_ms}&to_ms={}&limit=1000000",
-            u64::MAX >> 12
-        ))?;
+        let scatter = watch.get(&format!("scatter?node={id}&{range}&limit=20000"))?;
+        ensure!(
+            scatter["sampled"] == Value::Bool(false),
+            "node {id} has more spans than the scatter shows"
+        );
         for point in scatter["points"].as_array().into_iter().flatten() {
             traces.extend(point[3].as_str().map(str::to_owned));
         }

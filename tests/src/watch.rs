@@ -48,6 +48,14 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Only processes of these executables are watched: for tests that count, on machines where others work too.
+    pub fn only(&mut self, executables: &[&str]) {
+        for executable in executables {
+            self.agent_configuration
+                .push_str(&format!("[[select.include]]\nexecutable = {executable:?}\n"));
+        }
+    }
+
     /// Nothing runs yet. The wished ports are taken where they are free.
     pub fn new(binaries: Binaries, http_port: u16, grpc_port: u16) -> Result<Self> {
         for binary in [&binaries.agent, &binaries.collector] {
@@ -109,18 +117,18 @@ impl Watch {
 
     /// Waits until the collector has heard of an agent whose hooks are in place.
     pub fn wait_attached(&self, stage: &mut Stage) -> Result<()> {
-        self.wait_started_after(stage, 0)
+        self.wait_started_after(stage, 0.0)
     }
 
     /// When the agent that the collector knows was started, in Unix milliseconds.
-    pub fn agent_started_ms(&self) -> Result<u64> {
+    pub fn agent_started_ms(&self) -> Result<f64> {
         self.get("agents")?["agents"][0]["started_ms"]
-            .as_u64()
+            .as_f64()
             .context("the collector knows no agent")
     }
 
     /// The same, when one was there before that started at `before_ms`.
-    pub fn wait_started_after(&self, stage: &mut Stage, before_ms: u64) -> Result<()> {
+    pub fn wait_started_after(&self, stage: &mut Stage, before_ms: f64) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(status) = stage.ended(AGENT)? {
@@ -132,7 +140,7 @@ impl Watch {
             let agents = self.get("agents").unwrap_or_default();
             let attached = |agent: &Value| {
                 agent["alive"] == Value::Bool(true)
-                    && agent["started_ms"].as_u64() > Some(before_ms)
+                    && agent["started_ms"].as_f64() > Some(before_ms)
                     && agent["hooks"].as_array().is_some_and(|hooks| !hooks.is_empty())
             };
             if agents["agents"]

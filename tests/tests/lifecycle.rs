@@ -165,6 +165,7 @@ fn what_happens_while_the_collector_is_away_arrives_when_it_is_back() {
     let mut stage = Stage::open("test-away").unwrap();
     let port = static_nginx(&mut stage).unwrap();
     let mut watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
+    watch.only(&["/usr/sbin/nginx"]);
     watch.start(&mut stage).unwrap();
     stage.stop_with(COLLECTOR, Signal::Kill).unwrap();
     requests(port, "/while-away", 500).unwrap();
