@@ -1,6 +1,7 @@
 //! Building in the order the parts need each other: kernel programs, page, binaries.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
@@ -53,9 +54,39 @@ pub(crate) fn ebpf() -> Result<()> {
     std::fs::write(&object, new).with_context(|| format!("cannot write {}", object.display()))
 }
 
+/// Only when a source is newer than what was built: it takes seconds.
 pub(crate) fn page() -> Result<()> {
     ensure(&[Group::Page])?;
-    command::run(command::in_directory("npm", &tree::root().join("web")).args(["run", "--silent", "build"]))
+    let web = tree::root().join("web");
+    let built = web
+        .join("dist/index.html")
+        .metadata()
+        .and_then(|metadata| metadata.modified())
+        .ok();
+    if built.is_some() && newest(&web)? <= built {
+        return Ok(());
+    }
+    command::run(command::in_directory("npm", &web).args(["run", "--silent", "build"]))
+}
+
+/// When any file below was last written, what is installed or built there aside.
+fn newest(directory: &Path) -> Result<Option<SystemTime>> {
+    let mut newest = None;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if ["node_modules", "dist"]
+            .iter()
+            .any(|made| entry.file_name() == *made)
+        {
+            continue;
+        }
+        let written = match entry.file_type()?.is_dir() {
+            true => self::newest(&entry.path())?,
+            false => Some(entry.metadata()?.modified()?),
+        };
+        newest = newest.max(written);
+    }
+    Ok(newest)
 }
 
 pub(crate) fn all(release: bool) -> Result<Binaries> {

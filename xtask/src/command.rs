@@ -17,7 +17,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs it and returns what it printed; an error carries the end of what it said.
+/// Runs it and returns what it printed; an error carries what it said.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
     let output = command
@@ -28,17 +28,27 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!(
             "`{line}` failed: {}\n{}",
             output.status,
-            last_lines(&output.stdout, &output.stderr)
+            said_lines(&output.stdout, &output.stderr)
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn last_lines(stdout: &[u8], stderr: &[u8]) -> String {
+/// Of what a failed program said, so many lines of the beginning and of the end.
+const LINES_SHOWN: usize = 15;
+
+fn said_lines(stdout: &[u8], stderr: &[u8]) -> String {
     let said = if stderr.is_empty() { stdout } else { stderr };
     let text = String::from_utf8_lossy(said);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
+    if lines.len() <= 2 * LINES_SHOWN {
+        return lines.join("\n");
+    }
+    format!(
+        "{}\n...\n{}",
+        lines[..LINES_SHOWN].join("\n"),
+        lines[lines.len() - LINES_SHOWN..].join("\n")
+    )
 }
 
 fn line(command: &Command) -> String {

@@ -14,7 +14,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use spanhound_common::rule::{PROCESS_GO, PROCESS_IGNORED, PortRule};
+use spanhound_common::rule::PortRule;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -22,7 +22,7 @@ use crate::batch::{Batch, wire};
 use crate::config::Config;
 use crate::export::{BadUrl, Door, collector, otlp};
 use crate::health::{HookReport, Snapshot};
-use crate::kernel::{Capture, CaptureError, ProcessRule, Settings};
+use crate::kernel::{Capture, CaptureError, Settings};
 use crate::process::{Directory, Procfs};
 
 pub use pipeline::{Order, Pipeline};
@@ -132,6 +132,7 @@ fn capture_settings(config: &Config) -> Settings {
         tier: config.capture.tier,
         ring_bytes: config.capture.ring_bytes,
         connections: config.capture.connections,
+        chosen_only: !config.select.include.is_empty(),
         unix: config.capture.unix,
         udp: config.capture.udp,
         ignored_pids: config.select.exclude_pids.clone(),
@@ -221,23 +222,7 @@ impl Agent {
             match order {
                 Order::SetBudget { connection, bytes } => self.capture.set_budget(connection, bytes, bytes),
                 Order::Ignore { connection } => self.capture.ignore(connection),
-                Order::IgnoreProcess { pid } => {
-                    self.capture.set_process(
-                        pid,
-                        ProcessRule {
-                            flags: PROCESS_IGNORED,
-                            ..ProcessRule::default()
-                        },
-                    );
-                }
-                Order::ReadGoroutines { pid, layout } => self.capture.set_process(
-                    pid,
-                    ProcessRule {
-                        flags: PROCESS_GO,
-                        goroutine_offset: layout.goroutine_offset,
-                        parent_goroutine_offset: layout.parent_goroutine_offset,
-                    },
-                ),
+                Order::SetProcess { pid, rule } => self.capture.set_process(pid, rule),
                 Order::ForgetProcess { pid } => self.capture.forget_process(pid),
             }
         }

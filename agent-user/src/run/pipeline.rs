@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use spanhound_common::ProcessRule;
+use spanhound_common::rule::{PROCESS_CHOSEN, PROCESS_GO, PROCESS_IGNORED};
+
 use super::connections::{Connections, Live};
 use super::selection::Selection;
 use crate::batch::{Linked, Pending};
@@ -17,7 +20,7 @@ use crate::exchange::flow::{FlowStart, Wants};
 use crate::exchange::{Exchange, Flow, FlowLosses, Sink};
 use crate::health::Ledger;
 use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
-use crate::process::{Directory, GoLayout, Instance};
+use crate::process::{Directory, Instance};
 use crate::protocol::{Pairing, Settings, Side};
 use crate::span::{Endpoints, Span};
 
@@ -29,24 +32,10 @@ const ORDERS_MAX: usize = 4_096;
 /// What capture should do, decided here because only here protocols are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    SetBudget {
-        connection: ConnectionId,
-        bytes: u32,
-    },
-    Ignore {
-        connection: ConnectionId,
-    },
-    IgnoreProcess {
-        pid: u32,
-    },
-    /// Read goroutine ids of this process.
-    ReadGoroutines {
-        pid: u32,
-        layout: GoLayout,
-    },
-    ForgetProcess {
-        pid: u32,
-    },
+    SetBudget { connection: ConnectionId, bytes: u32 },
+    Ignore { connection: ConnectionId },
+    SetProcess { pid: u32, rule: ProcessRule },
+    ForgetProcess { pid: u32 },
 }
 
 pub struct Pipeline {
@@ -98,13 +87,29 @@ impl Pipeline {
     /// Takes note of the processes that run already.
     pub fn survey(&mut self) {
         for pid in self.directory.pids() {
-            self.look_for_go(pid);
+            self.survey_process(pid);
         }
     }
 
-    fn look_for_go(&mut self, pid: u32) {
+    /// Tells the kernel what holds for a process that is there or just began.
+    fn survey_process(&mut self, pid: u32) {
+        let mut rule = ProcessRule::default();
+        if !self.selection.takes_all() {
+            let instance = self.directory.instance(pid);
+            rule.flags = match self.selection.is_watched(&instance) {
+                true if self.selection.chooses() => PROCESS_CHOSEN,
+                true => 0,
+                false if self.selection.chooses() => return,
+                false => PROCESS_IGNORED,
+            };
+        }
         if let Some(layout) = self.directory.go_layout(pid) {
-            self.order(Order::ReadGoroutines { pid, layout });
+            rule.flags |= PROCESS_GO;
+            rule.goroutine_offset = layout.goroutine_offset;
+            rule.parent_goroutine_offset = layout.parent_goroutine_offset;
+        }
+        if rule.flags != 0 {
+            self.order(Order::SetProcess { pid, rule });
         }
     }
 
@@ -117,7 +122,9 @@ impl Pipeline {
             Event::ProcessStarted(started) => {
                 if started.exec {
                     self.directory.forget(started.pid);
-                    self.look_for_go(started.pid);
+                }
+                if started.exec || !self.selection.takes_all() {
+                    self.survey_process(started.pid);
                 }
             }
             Event::ProcessEnded(ended) => {
@@ -194,8 +201,13 @@ impl Pipeline {
     fn opened(&mut self, opened: &Opened) {
         let instance = self.directory.instance(opened.actor.pid);
         if !self.selection.is_watched(&instance) {
-            self.order(Order::IgnoreProcess {
+            let rule = ProcessRule {
+                flags: PROCESS_IGNORED,
+                ..ProcessRule::default()
+            };
+            self.order(Order::SetProcess {
                 pid: opened.actor.pid,
+                rule,
             });
             self.order(Order::Ignore {
                 connection: opened.connection,

@@ -19,6 +19,16 @@ impl Selection {
         }
     }
 
+    /// Only what a rule includes is watched.
+    pub(super) fn chooses(&self) -> bool {
+        !self.include.is_empty()
+    }
+
+    /// Nothing is ruled out.
+    pub(super) fn takes_all(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+
     pub(super) fn is_watched(&self, instance: &Instance) -> bool {
         let included = self.include.is_empty() || self.include.iter().any(|rule| matches(rule, instance));
         included && !self.exclude.iter().any(|rule| matches(rule, instance))

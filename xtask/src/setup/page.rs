@@ -1,6 +1,6 @@
 //! The page's packages, as its lock file names them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -28,17 +28,27 @@ pub(super) fn missing(groups: &[Group]) -> Result<Vec<Step>> {
         )?;
         if !stamp.fresh() {
             steps.push(Step::new(
-                format!("npm ci in {}", directory.display()),
+                format!("install the packages of {}", directory.display()),
                 move || {
-                    command::output(command::in_directory("npm", &directory).args([
-                        "ci",
-                        "--no-audit",
-                        "--no-fund",
-                    ]))?;
+                    install(&directory)?;
                     stamp.write()
                 },
             ));
         }
     }
     Ok(steps)
+}
+
+/// What the lock file names, and no newer. Not `npm ci`: that refuses a lock file which lacks optional packages of other
+/// platforms, as it does where it was written against a registry that has none of those.
+pub(super) fn install(directory: &Path) -> Result<()> {
+    let mut npm = command::in_directory("npm", directory);
+    npm.args([
+        "install",
+        "--no-save",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+    ]);
+    command::output(&mut npm).map(|_| ())
 }

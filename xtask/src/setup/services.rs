@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Group, Step, stamp};
+use super::{Group, Step, page, stamp};
 use spanhound_tests::tree;
 
 use crate::command;
@@ -67,11 +67,7 @@ pub(super) fn missing(groups: &[Group]) -> Result<Vec<Step>> {
                 for file in ["package.json", "package-lock.json"] {
                     std::fs::copy(pins.join(file), node_modules.join(file))?;
                 }
-                command::output(command::in_directory("npm", &node_modules).args([
-                    "ci",
-                    "--no-audit",
-                    "--no-fund",
-                ]))?;
+                page::install(&node_modules)?;
                 node.write()
             },
         ));

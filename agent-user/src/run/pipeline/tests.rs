@@ -187,7 +187,16 @@ fn an_excluded_process_is_left_alone() {
     };
     host.open(1, FRONT, Role::Server, "127.0.0.1:80", "127.0.0.1:5000");
     let orders: Vec<_> = host.pipeline.take_orders().collect();
-    assert_eq!(orders[0], Order::IgnoreProcess { pid: FRONT });
+    assert_eq!(
+        orders[0],
+        Order::SetProcess {
+            pid: FRONT,
+            rule: ProcessRule {
+                flags: PROCESS_IGNORED,
+                ..ProcessRule::default()
+            }
+        }
+    );
     assert_eq!(
         orders[1],
         Order::Ignore {

@@ -1,0 +1,57 @@
+//! OTLP over HTTP: `POST /v1/traces` with a protobuf body, as OpenTelemetry's exporters send it.
+
+use super::decode::MAX_BATCH_BYTES;
+use super::{Keep, Refusal, otlp};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+use std::sync::Arc;
+
+const PROTOBUF: &str = "application/x-protobuf";
+
+/// The route `/v1/traces`.
+pub fn routes<K: Keep>(keep: Arc<K>) -> Router {
+    Router::new()
+        .route("/v1/traces", post(export::<K>))
+        .layer(DefaultBodyLimit::max(MAX_BATCH_BYTES))
+        .with_state(keep)
+}
+
+async fn export<K: Keep>(State(keep): State<Arc<K>>, headers: HeaderMap, body: Bytes) -> Response {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if content_type
+        .split(';')
+        .next()
+        .is_none_or(|kind| kind.trim() != PROTOBUF)
+    {
+        let text = "only application/x-protobuf is understood (OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf)\n";
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+    }
+    let request = match ExportTraceServiceRequest::decode(body) {
+        Ok(request) => request,
+        Err(error) => {
+            return (StatusCode::BAD_REQUEST, format!("not an OTLP request: {error}\n")).into_response();
+        }
+    };
+    match keep.keep(otlp::to_batch(request)).await {
+        Ok(kept) => ([(CONTENT_TYPE, PROTOBUF)], otlp::answer(&kept).encode_to_vec()).into_response(),
+        Err(refusal @ Refusal::TooLarge(_)) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, refusal.to_string()).into_response()
+        }
+        Err(refusal) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(RETRY_AFTER, "5")],
+            refusal.to_string(),
+        )
+            .into_response(),
+    }
+}

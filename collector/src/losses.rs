@@ -1,0 +1,89 @@
+//! Everything the collector itself turned away, lost or repaired, counted by reason and shown by `/api/v1/agents`.
+//! Counters start at zero with the process. Bounded: the reasons are the fixed list below.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! losses {
+    ($($(#[doc = $doc:literal])+ $name:ident;)*) => {
+        /// One counter a reason.
+        #[derive(Debug, Default)]
+        pub struct Losses {
+            $($(#[doc = $doc])+ pub $name: Counter,)*
+        }
+
+        impl Losses {
+            /// The counters that are not zero, by reason.
+            pub fn to_map(&self) -> BTreeMap<&'static str, u64> {
+                [$((stringify!($name), self.$name.get()),)*].into_iter().filter(|(_, count)| *count > 0).collect()
+            }
+        }
+    };
+}
+
+/// A monotonic counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+losses! {
+    /// Spans whose trace id was not 16 bytes or all zero.
+    malformed_trace_id;
+    /// Spans without a span id.
+    malformed_span_id;
+    /// Spans naming a string their batch does not have.
+    bad_string_index;
+    /// Spans naming an instance their batch does not have.
+    bad_instance_index;
+    /// Spans of an unknown kind, link method, confidence or status.
+    bad_enum_value;
+    /// Spans older than what the store retains.
+    too_old;
+    /// Spans that start more than an hour ahead of the collector's clock.
+    in_future;
+    /// Attributes beyond the bound per span, left out; the span is kept.
+    attributes_trimmed;
+    /// Strings cut to the bound, kept in part.
+    strings_truncated;
+    /// Batches refused because they exceed the bounds on spans, strings or instances.
+    batches_too_large;
+    /// Batches refused because the disk took no more; the sender keeps and retries them.
+    batches_refused_disk;
+    /// Batches refused because too much waited in memory; the sender keeps and retries them.
+    batches_refused_memory;
+    /// Batches that had been stored already and were acknowledged again. Not a loss.
+    batches_repeated;
+    /// Sequence numbers forgotten because an agent's batches came with too many holes.
+    seen_ranges_forgotten;
+    /// Bytes of the write-ahead log skipped at start because they were torn or damaged.
+    wal_damaged_bytes;
+    /// Records of the write-ahead log whose content could not be decoded.
+    wal_undecodable_records;
+    /// Segments put aside because their files were damaged.
+    segments_damaged;
+    /// Spans in those segments.
+    spans_in_damaged_segments;
+    /// Segments that could not be read by a query and were left out of its answer.
+    segment_read_errors;
+    /// Attempts to write a segment that failed and are repeated.
+    segment_write_errors;
+    /// Join keys forgotten before their time because the join table was full.
+    join_table_evictions;
+    /// Trace aliases not kept because the table was full.
+    alias_table_full;
+    /// Learned addresses forgotten because the table was full.
+    directory_evictions;
+    /// Agents not listed because the table was full.
+    agent_table_full;
+    /// Instances left out of a node's list because it was full.
+    instances_trimmed;
+}
