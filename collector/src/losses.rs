@@ -68,6 +68,8 @@ losses! {
     wal_damaged_bytes;
     /// Records of the write-ahead log whose content could not be decoded.
     wal_undecodable_records;
+    /// Times the manifest was damaged and rebuilt from the segments.
+    manifests_rebuilt;
     /// Segments put aside because their files were damaged.
     segments_damaged;
     /// Spans in those segments.

@@ -1,5 +1,5 @@
 //! Puts the rooms together: opens the store, listens, serves until told to stop, and leaves in order: requests under way
-//! are answered, then memory is written to a segment. The only module that reads clocks.
+//! are answered, segments being written are finished; what is in memory is in the log. The only module that reads clocks.
 
 use crate::config::Config;
 use crate::store::{Clock, OpenError, Store};
@@ -94,10 +94,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), R
         tracing::warn!("requests under way were cut off");
         servers.shutdown().await;
     }
-    match Arc::try_unwrap(store) {
-        Ok(store) => store.close().await,
-        // A request that was cut off may still hold it; what it has is in the log.
-        Err(store) => store.flush().await,
+    // A request that was cut off may still hold the store; what was acknowledged is in the log either way.
+    if let Some(store) = Arc::into_inner(store) {
+        store.close().await;
     }
     outcome
 }

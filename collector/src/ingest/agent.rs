@@ -38,28 +38,32 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Update {
     agent: v1::Agent,
-    health: Option<(v1::Health, Vec<(String, String, u64)>)>,
+    health: Option<v1::Health>,
+    service_losses: Vec<(String, String, u64)>,
 }
 
 /// The report of a batch, `None` when it does not name its agent.
 pub fn report(batch: &v1::Batch) -> Option<Report> {
     let agent = batch.agent.clone().filter(|agent| !agent.id.is_empty())?;
-    let health = batch.health.clone().map(|health| {
-        let losses = health.service_losses.iter().take(MAX_ENTRIES);
-        let named = losses
-            .map(|loss| {
-                let service = batch
-                    .strings
-                    .get(loss.service as usize)
-                    .map_or("", String::as_str);
-                (short(service), short(&loss.reason), loss.count)
-            })
-            .collect();
-        (health, named)
+    let losses = batch
+        .health
+        .iter()
+        .flat_map(|health| &health.service_losses)
+        .take(MAX_ENTRIES);
+    let named = losses.map(|loss| {
+        let service = batch
+            .strings
+            .get(loss.service as usize)
+            .map_or("", String::as_str);
+        (short(service), short(&loss.reason), loss.count)
     });
     Some(Report {
         id: short(&agent.id),
-        record: Update { agent, health },
+        record: Update {
+            agent,
+            health: batch.health.clone(),
+            service_losses: named.collect(),
+        },
     })
 }
 
@@ -69,12 +73,12 @@ impl Update {
         record.version = short(&self.agent.version);
         record.kernel_release = short(&self.agent.kernel_release);
         record.started_unix_ns = self.agent.started_unix_ns;
-        if let Some((health, service_losses)) = self.health {
+        if let Some(health) = self.health {
             record.resident_bytes = health.resident_bytes;
             record.cpu_ns = health.cpu_ns;
             record.losses = bounded(health.losses);
             record.counters = bounded(health.counters);
-            record.service_losses = service_losses;
+            record.service_losses = self.service_losses;
             let hooks = health.hooks.iter().take(MAX_ENTRIES);
             record.hooks = hooks
                 .map(|hook| (short(&hook.event), short(&hook.tier), short(&hook.problem)))

@@ -13,6 +13,7 @@ pub mod maintenance;
 pub mod manifest;
 pub mod node;
 pub mod read;
+pub mod rebuild;
 pub mod recent;
 pub mod recover;
 pub mod repair;
@@ -134,7 +135,7 @@ impl Store {
         let _ = self.jobs.send(Job::Tick).await;
     }
 
-    /// Writes everything in memory to a segment and returns when that is done or has failed.
+    /// Writes everything in memory to segments, counted as joined by now, and returns when that is done or has failed.
     pub async fn flush(&self) {
         let (done, written) = oneshot::channel();
         if self.jobs.send(Job::Flush(done)).await.is_ok() {
@@ -143,19 +144,21 @@ impl Store {
         }
     }
 
-    /// Flushes and stops both threads.
+    /// Stops both threads once what is on its way to segments is written. The rest stays in the log: it may still be
+    /// joined after the next start.
     pub async fn close(self) {
-        self.flush().await;
         drop(self.jobs);
         let threads = self.threads;
-        let _ = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!("a thread of the store had panicked");
-                }
-            }
-        })
-        .await;
+        let joined = tokio::task::spawn_blocking(move || {
+            threads
+                .into_iter()
+                .map(JoinHandle::join)
+                .filter(Result::is_err)
+                .count()
+        });
+        if joined.await.unwrap_or(1) > 0 {
+            tracing::error!("a thread of the store had panicked");
+        }
     }
 }
 
@@ -191,7 +194,7 @@ impl Keep for Store {
             reply,
         };
         self.jobs
-            .send(Job::Append(incoming))
+            .send(Job::Append(Box::new(incoming)))
             .await
             .map_err(|_| Refusal::Stopping)?;
         let repeated = answer.await.map_err(|_| Refusal::Stopping)??;

@@ -5,6 +5,7 @@
 use super::buffer::Generation;
 use super::join::WINDOW_NS;
 use super::manifest::{self, Manifest};
+use super::rebuild;
 use super::seen::Seen;
 use super::segment::{Segment, read};
 use super::state::State;
@@ -59,7 +60,7 @@ pub fn open(config: Config, clock: Clock) -> Result<(Shared, Wal), OpenError> {
 fn recover(config: &Config, now_unix_ns: u64, losses: &Losses) -> io::Result<(State, Wal)> {
     let directory = &config.store.directory;
     let (wal_directory, segments_directory) = (directory.join("wal"), directory.join("segments"));
-    let mut manifest = manifest::read(directory)?.unwrap_or_default();
+    let mut manifest = rebuild::read_or_rebuild(directory, losses)?;
     remove_unnamed(&segments_directory, &manifest)?;
     put_damaged_aside(directory, &mut manifest, losses)?;
     let logs = wal::generations(&wal_directory)?;

@@ -18,7 +18,7 @@ const MAINTAIN_EVERY_NS: u64 = 10_000_000_000;
 
 /// What the writer is asked to do.
 pub enum Job {
-    Append(Incoming),
+    Append(Box<Incoming>),
     Tick,
     /// Write everything in memory to segments; answered when that is done.
     Flush(oneshot::Sender<()>),
@@ -59,7 +59,7 @@ impl Writer {
         while let Some(first) = jobs.blocking_recv() {
             let (mut group, mut then) = (Vec::new(), Some(first));
             while let Some(Job::Append(incoming)) = then {
-                group.push(incoming);
+                group.push(*incoming);
                 then = if group.len() < MAX_GROUP {
                     jobs.try_recv().ok()
                 } else {
