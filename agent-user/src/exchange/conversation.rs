@@ -429,7 +429,11 @@ impl Conversation {
                 }
             }
             Step::End { consumed, end } => {
-                let (consumed, at) = consume(consumed);
+                let (consumed, mut at) = consume(consumed);
+                if consumed == 0 && !rest.is_empty() && position == chunk.position && lane.last_ns != 0 {
+                    // It is over because something else begins: it ended with the bytes before these.
+                    at.end_ns = lane.last_ns;
+                }
                 out.stitcher.ended(side, *end, at, out.sink);
                 After::Used(consumed)
             }

@@ -23,6 +23,9 @@ enum State {
     UntilClose,
     /// Behind a head whose end was not seen: until something is shown that begins with a head.
     UntilHead,
+    /// Somewhere in a chunked body whose framing was not seen: until something ends with a last chunk, or begins with
+    /// the next head.
+    UntilLastChunk,
     Faulty,
 }
 
@@ -49,28 +52,42 @@ impl Body {
         Self(State::UntilHead)
     }
 
-    /// Whether these are no longer bytes of this body.
+    /// Whether these are no longer bytes of this body: they begin with a head.
     pub(super) fn is_over(&self, side: Side, bytes: &[u8]) -> bool {
         let start_line = match side {
             Side::Client => line::request_line,
             Side::Server => line::status_line,
         };
-        matches!(self.0, State::UntilHead) && start_line(bytes) == Line::Yes
+        matches!(self.0, State::UntilHead | State::UntilLastChunk) && start_line(bytes) == Line::Yes
     }
 
     pub(super) fn ends_with_connection(&self) -> bool {
         matches!(self.0, State::UntilClose)
     }
 
-    /// Whether the body's framing survives that so many bytes at its place are missing.
-    pub(super) fn lose(&mut self, _missing: u64) -> bool {
-        // Chunk data is skipped, so what is missing here is framing.
-        matches!(self.0, State::UntilClose | State::UntilHead)
+    /// Whether its message was reported as one that ends later, and has not ended yet.
+    pub(super) fn owes_end(&self) -> bool {
+        matches!(self.0, State::UntilLastChunk)
+    }
+
+    /// Whether the body can be followed although bytes at its place are missing.
+    pub(super) fn lose(&mut self) -> bool {
+        match self.0 {
+            State::UntilClose | State::UntilHead | State::UntilLastChunk => true,
+            // Chunk data is skipped, so what is missing here is framing.
+            State::Size | State::DataEnd | State::Trailer => {
+                self.0 = State::UntilLastChunk;
+                true
+            }
+            State::Faulty => false,
+        }
     }
 
     pub(super) fn step(&mut self, bytes: &[u8]) -> BodyStep {
         match self.0 {
             State::UntilClose | State::UntilHead => BodyStep::Consumed(bytes.len()),
+            State::UntilLastChunk if ends_with_last_chunk(bytes) => BodyStep::End(bytes.len()),
+            State::UntilLastChunk => BodyStep::Consumed(bytes.len()),
             State::Faulty => BodyStep::Malformed,
             State::Size | State::DataEnd | State::Trailer => self.chunks(bytes),
         }
@@ -111,6 +128,14 @@ impl Body {
     }
 }
 
+/// A last chunk without trailers, as nearly all are. That the data itself ends a write like this is not impossible; then
+/// the body seems shorter than it is.
+fn ends_with_last_chunk(bytes: &[u8]) -> bool {
+    bytes
+        .strip_suffix(b"0\r\n\r\n")
+        .is_some_and(|before| before.is_empty() || before.ends_with(b"\r\n"))
+}
+
 /// Hexadecimal digits, then nothing, white space (which some servers pad with) or an extension.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
@@ -147,6 +172,17 @@ mod tests {
         assert_eq!(body.step(b"\r\n0\r\n"), BodyStep::Consumed(5));
         assert_eq!(body.step(b"\r"), BodyStep::NeedMore);
         assert_eq!(body.step(b"\r\n"), BodyStep::End(2));
+    }
+
+    #[test]
+    fn a_body_whose_framing_was_missed_ends_with_a_last_chunk_or_the_next_head() {
+        let mut body = Body::new(Framing::Chunked);
+        assert_eq!(body.step(b"5\r\n"), BodyStep::Skip(8));
+        assert!(body.lose());
+        assert_eq!(body.step(b"some data 0\r\n\r\n"), BodyStep::Consumed(15));
+        assert!(!body.is_over(Side::Server, b"more data"));
+        assert!(body.is_over(Side::Server, b"HTTP/1.1 200 OK\r\n"));
+        assert_eq!(body.step(b"data\r\n0\r\n\r\n"), BodyStep::End(11));
     }
 
     #[test]

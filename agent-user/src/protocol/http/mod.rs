@@ -107,13 +107,13 @@ impl Parser for Http1 {
         if bytes.is_empty() {
             return Step::NeedMore;
         }
-        if self
-            .half(side)
-            .body
-            .as_ref()
-            .is_some_and(|body| body.is_over(side, bytes))
-        {
-            self.half(side).body = None;
+        let half = self.half(side);
+        if half.body.as_ref().is_some_and(|body| body.is_over(side, bytes)) {
+            let owes_end = half.body.take().is_some_and(|body| body.owes_end());
+            if owes_end {
+                let end = Box::new(half.end());
+                return Step::End { consumed: 0, end };
+            }
         }
         if let Some(step) = self.body_step(side, bytes) {
             return step;
@@ -141,9 +141,9 @@ impl Parser for Http1 {
         step
     }
 
-    fn gap(&mut self, side: Side, missing: u64) -> Recovery {
+    fn gap(&mut self, side: Side, _missing: u64) -> Recovery {
         if let Some(body) = &mut self.half(side).body
-            && body.lose(missing)
+            && body.lose()
         {
             return Recovery::Continue;
         }
