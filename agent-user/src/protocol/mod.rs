@@ -16,6 +16,7 @@ pub(crate) mod harness;
 mod http;
 mod http2;
 mod mqtt;
+mod mysql;
 mod nats;
 mod postgresql;
 mod reader;

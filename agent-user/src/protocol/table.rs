@@ -73,6 +73,7 @@ protocols! {
         Http = "http", super::http::DEFINITION;
         PostgreSql = "postgresql", super::postgresql::DEFINITION;
         Redis = "redis", super::redis::DEFINITION;
+        MySql = "mysql", super::mysql::DEFINITION;
         Http2 = "http2", super::http2::DEFINITION;
         WebSocket = "websocket", super::websocket::DEFINITION;
         FastCgi = "fastcgi", super::fastcgi::DEFINITION;

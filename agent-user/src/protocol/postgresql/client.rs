@@ -122,7 +122,7 @@ impl PostgreSql {
             self.settings.keep_literals,
             !whole,
         ));
-        self.prepared.parse(&name, statement.clone());
+        self.prepared.parse(name, statement.clone());
         self.push(Owed::Parse, false);
         self.round.unexecuted = Some(Unexecuted {
             statement: Some(statement),
@@ -134,7 +134,7 @@ impl PostgreSql {
     fn bind(&mut self, head: Head, body: &[u8]) -> Step {
         let (portal, rest) = text(body);
         let (name, _) = text(rest);
-        self.prepared.bind(&portal, &name);
+        self.prepared.bind(portal, &name);
         self.push(Owed::Bind, false);
         self.part(head)
     }

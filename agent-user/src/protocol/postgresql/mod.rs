@@ -18,6 +18,7 @@ mod frame;
 mod missing;
 mod prepared;
 mod server;
+mod unasked;
 
 use std::collections::VecDeque;
 
@@ -30,7 +31,7 @@ use super::{
 };
 use client::Round;
 use frame::Startup;
-use prepared::Prepared;
+use prepared::Session;
 use server::Answer;
 
 pub(super) static DEFINITION: Definition = Definition {
@@ -84,7 +85,7 @@ struct PostgreSql {
     /// Every answer to come belongs to something in `pending`.
     in_step: bool,
     namespace: CompactString,
-    prepared: Prepared,
+    prepared: Session,
     round: Round,
     pending: VecDeque<Pending>,
     answer: Answer,
@@ -98,7 +99,7 @@ impl PostgreSql {
             connecting: false,
             in_step: false,
             namespace: CompactString::default(),
-            prepared: Prepared::default(),
+            prepared: Session::default(),
             round: Round::default(),
             pending: VecDeque::new(),
             answer: Answer::default(),

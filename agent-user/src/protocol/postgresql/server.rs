@@ -7,11 +7,11 @@ use super::frame::{self, HEAD_BYTES, Head};
 use super::missing::HeldResult;
 use super::{Owed, Phase, PostgreSql};
 use crate::protocol::{
-    Attributes, Class, End, Ends, Intent, LostReason, Message, Outcome, Pairing, Side, Step, Value,
+    Attributes, Class, End, Ends, LostReason, Message, Outcome, Pairing, Side, Step, Value,
 };
 
 /// Bytes of an error or notification that are waited for.
-const TEXT_WANTED_BYTES: usize = 4_096;
+pub(super) const TEXT_WANTED_BYTES: usize = 4_096;
 const ABORTED: &str = "not executed: an earlier statement of the pipeline failed";
 
 /// The answer under way.
@@ -96,7 +96,7 @@ impl PostgreSql {
             b'Z' => self.ready(),
             b'C' => self.complete(head, body),
             b'E' => self.error(head, body),
-            b'A' => notification(head, body),
+            b'A' => super::unasked::notification(head, body),
             b'1' => self.part_done(head, Owed::Parse),
             b'2' => self.part_done(head, Owed::Bind),
             b'3' => self.part_done(head, Owed::Close),
@@ -394,28 +394,6 @@ impl PostgreSql {
         }
     }
 
-    /// An error that answers no statement: the session was refused, or is being ended.
-    fn stray_error(&mut self, head: Head, fault: Fault) -> Step {
-        let connecting = std::mem::take(&mut self.connecting);
-        if !connecting && !fault.fatal {
-            return self.skip(head);
-        }
-        let mut message = Message::new(Class::OneWay, Pairing::InOrder, Ends::Here);
-        message.operation = CompactString::const_new(if connecting { "CONNECT" } else { "TERMINATE" });
-        message.status = fault.sqlstate;
-        message.outcome = Outcome::Error(fault.text);
-        message.size_bytes = Some(head.bytes as u64);
-        // The rest of a long one, beyond what was waited for, is skipped with it.
-        let visible = head.bytes.min(TEXT_WANTED_BYTES);
-        if visible < head.bytes {
-            message.ends = Ends::After((head.bytes - visible) as u64);
-        }
-        Step::Message {
-            consumed: visible,
-            message,
-        }
-    }
-
     fn copy_in(&mut self, head: Head) -> Step {
         if !self.answer.copy_in {
             self.answer.copy_in = true;
@@ -498,22 +476,5 @@ impl PostgreSql {
         self.answer.aborting = false;
         self.answer.copy_in = false;
         self.answer.blurred = false;
-    }
-}
-
-fn notification(head: Head, body: &[u8]) -> Step {
-    let channel = body.get(4..).unwrap_or_default();
-    let end = memchr::memchr(0, channel).unwrap_or(channel.len());
-    let visible = HEAD_BYTES + body.len();
-    let rest = (head.bytes - visible) as u64;
-    let ends = if rest > 0 { Ends::After(rest) } else { Ends::Here };
-    let mut message = Message::new(Class::OneWay, Pairing::InOrder, ends);
-    message.operation = CompactString::const_new("NOTIFY");
-    message.target = CompactString::from_utf8_lossy(&channel[..end.min(128)]);
-    message.intent = Intent::Receive;
-    message.size_bytes = Some(head.bytes as u64);
-    Step::Message {
-        consumed: visible,
-        message,
     }
 }

@@ -6,11 +6,13 @@
 //! `db.query.text`, `db.operation.name` and `db.collection.name` (the first one in the text, as written, unquoted).
 
 mod lexer;
+mod prepared;
 
 use compact_str::CompactString;
 
 pub use lexer::Dialect;
 use lexer::{Lexer, Token};
+pub use prepared::Prepared;
 
 use super::PropagatedContext;
 use super::context::ContextReader;
