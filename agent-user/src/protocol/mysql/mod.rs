@@ -13,6 +13,7 @@
 mod client;
 mod detect;
 mod fault;
+mod missing;
 mod packet;
 mod server;
 

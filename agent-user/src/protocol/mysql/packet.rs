@@ -107,11 +107,10 @@ pub(super) fn is_greeting(payload: &[u8]) -> bool {
     };
     let end = memchr::memchr(0, rest).unwrap_or(rest.len());
     let version = &rest[..end];
-    let printable =
-        version.iter().all(u8::is_ascii_graphic) || version.iter().all(|&byte| (b' '..0x7f).contains(&byte));
-    printable
-        && end <= 64
-        && (end == rest.len() || (end > 0 && rest.get(end + 13).is_none_or(|&filler| filler == 0)))
+    let printable = version.iter().all(|&byte| (b' '..0x7f).contains(&byte));
+    let numbered = version.first().is_none_or(u8::is_ascii_digit);
+    let terminated = end == rest.len() || (end > 0 && rest.get(end + 13).is_none_or(|&filler| filler == 0));
+    printable && numbered && end <= 64 && terminated
 }
 
 /// Codes of the commands clients send, and the names users know them by.

@@ -14,7 +14,7 @@ use crate::protocol::{
 
 /// Bytes of an ERR packet, or of what may be the last packet of a result, that are waited for.
 const WANTED_BYTES: usize = 512;
-const MORE_RESULTS: u16 = 0x0008;
+pub(super) const MORE_RESULTS: u16 = 0x0008;
 const CURSOR_EXISTS: u16 = 0x0040;
 
 /// Where in a response the next packet is.
@@ -39,11 +39,11 @@ enum Place {
 #[derive(Default)]
 pub(super) struct Response {
     place: Place,
-    bytes: u64,
-    begun: bool,
-    rows: i64,
+    pub(super) bytes: u64,
+    pub(super) begun: bool,
+    pub(super) rows: i64,
     affected: i64,
-    is_rows: bool,
+    pub(super) is_rows: bool,
     /// The next packet goes on with the payload of the one before.
     continues: bool,
     /// Bytes are missing, and where the next packet begins is not known.
@@ -393,7 +393,7 @@ impl MySql {
         self.finish(head, visible, code, Outcome::Error(text))
     }
 
-    fn succeeded(&mut self, head: Head, visible: usize) -> Step {
+    pub(super) fn succeeded(&mut self, head: Head, visible: usize) -> Step {
         self.finish(head, visible, CompactString::const_new("OK"), Outcome::Ok)
     }
 
@@ -447,55 +447,6 @@ impl MySql {
         }
         None
     }
-
-    // Missing bytes.
-
-    /// Server bytes are missing. True where only one command waits for its response, or has it under way.
-    pub(super) fn lose_response(&mut self, missing: u64) -> bool {
-        if self.pending.len() != 1 || self.phase != Phase::Commands || self.response.over {
-            return false;
-        }
-        self.response.bytes += missing;
-        self.response.lost = true;
-        true
-    }
-
-    /// The client sends its next command: it has got the response that is missing here.
-    pub(super) fn note_next_command(&mut self) {
-        self.response.over |= self.response.lost;
-    }
-
-    /// Looks for the last packet of a result at the end of `bytes`.
-    fn find_end(&mut self, bytes: &[u8]) -> Step {
-        let is_result = self.response.is_rows && self.response.begun;
-        for size in [9, 11] {
-            let Some(at) = bytes.len().checked_sub(size).filter(|_| is_result) else {
-                continue;
-            };
-            let tail = &bytes[at..];
-            let Some(head) = packet::head(tail).filter(|head| head.bytes() == size) else {
-                continue;
-            };
-            let payload = &tail[HEAD_BYTES..];
-            let status = if size == 9 {
-                u16::from_le_bytes([payload[3], payload[4]])
-            } else {
-                ok_fields(payload).map_or(u16::MAX, |(_, status)| status)
-            };
-            if payload[0] != 0xfe || status & MORE_RESULTS != 0 || status & 0xc000 != 0 {
-                continue;
-            }
-            if at > 0 {
-                self.response.bytes += at as u64;
-                return Step::Consumed(at);
-            }
-            // How many rows there were is not known.
-            (self.response.rows, self.response.is_rows, self.response.lost) = (0, false, false);
-            return self.succeeded(head, size);
-        }
-        self.response.bytes += bytes.len() as u64;
-        Step::Consumed(bytes.len())
-    }
 }
 
 /// An OK packet with EOF's head.
@@ -504,7 +455,7 @@ fn is_final_ok(payload: &[u8]) -> bool {
 }
 
 /// Affected rows and status flags of an OK packet.
-fn ok_fields(payload: &[u8]) -> Option<(u64, u16)> {
+pub(super) fn ok_fields(payload: &[u8]) -> Option<(u64, u16)> {
     let rest = payload.get(1..)?;
     let (affected, size) = integer(rest)?;
     let rest = rest.get(size..)?;

@@ -41,7 +41,8 @@ fn side(side: Side, bytes: &[u8]) -> Verdict {
             Line::Ping | Line::Pong => Verdict::Score(20),
             // Quoted as no other protocol's.
             Line::Error(_) if bytes.starts_with(b"-ERR '") => Verdict::Score(60),
-            Line::Ok | Line::Error(_) => Verdict::Score(5),
+            Line::Error(_) => Verdict::Reject,
+            Line::Ok => Verdict::Score(5),
         },
     }
 }
