@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::link::inference::{Answer, Engine, Parameters};
+use crate::link::inference::{Answer, Engine, FinishedCall, Parameters};
 
 /// Says which server span of a process caused each of its client spans, for a file of spans. Needs no privileges.
 #[derive(Args, Clone, Debug)]
@@ -126,7 +126,14 @@ fn answers(spans: &[Span]) -> Vec<Answer> {
             (Kind::Server, Moment::Start) => engine.request_started(id, &span.name, span.start_ns),
             (Kind::Server, Moment::End) => engine.request_finished(id, span.end_ns),
             (Kind::Client, _) => {
-                engine.call_finished(id, &span.name, span.start_ns, span.end_ns, None);
+                engine.call_finished(&FinishedCall {
+                    id,
+                    name: &span.name,
+                    start_ns: span.start_ns,
+                    end_ns: span.end_ns,
+                    known: None,
+                    hint: None,
+                });
                 calls += 1;
                 if calls % BATCH == 0 {
                     engine.decide(time_ns, &mut answers);

@@ -35,17 +35,6 @@ pub(super) fn trace_id_of_root(seed: u64, span_id: u64, time_ns: u64) -> u128 {
     u128::from(high) << 64 | u128::from(mixed(high, span_id))
 }
 
-/// Fingerprint of what a proxy passes on unchanged; 0 for nothing.
-pub(super) fn affinity(operation: &str, target: &str) -> u64 {
-    if target.is_empty() {
-        return 0;
-    }
-    mixed(
-        XxHash3_64::oneshot(operation.as_bytes()),
-        XxHash3_64::oneshot(target.as_bytes()),
-    )
-}
-
 fn side_tag(side: Side) -> u64 {
     match side {
         Side::Client => 0x43,

@@ -11,7 +11,8 @@
 //! - *task* (event-loop segment): the executable is known to work for one request per loop turn and to queue nothing
 //!   between requests, and no other open request looks more like the call than the segment's owner does.
 
-use super::linker::{Exchange, Linker, Parent};
+use super::linker::Linker;
+use super::record::{Exchange, Parent};
 use super::thread::{Work, Worker};
 use super::{ExchangeId, Method, Style};
 use crate::protocol::PropagatedContext;
@@ -43,7 +44,7 @@ impl Link {
         }
     }
 
-    fn inferred(parent: ExchangeId, method: Method, probability: f32) -> Self {
+    pub(super) fn inferred(parent: ExchangeId, method: Method, probability: f32) -> Self {
         Self {
             parent: Parent::Exchange(parent),
             method,
@@ -53,30 +54,44 @@ impl Link {
     }
 }
 
+/// What the ladder makes of a call.
+pub(super) enum Found {
+    Link(Link),
+    /// Several open requests may have made it. An event-loop segment is a hint.
+    Undecided {
+        hint: Option<ExchangeId>,
+    },
+}
+
 /// Requests a process must have served faithfully before its threads are believed.
 const TRUST_AFTER: u32 = 3;
 
 /// `birth`: the request that opened the connection, when this is the first call on a connection seen to open.
-pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, birth: Option<Option<ExchangeId>>) -> Link {
+pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, birth: Option<Option<ExchangeId>>) -> Found {
     let Some(exchange) = linker.exchanges.get(&call) else {
-        return Link::NONE;
+        return Found::Link(Link::NONE);
     };
     let open = linker
         .processes
         .get(&exchange.actor.pid)
         .map_or(&[][..], |process| &process.open);
     if let Some(link) = by_header(linker, exchange, open) {
-        return link;
+        return Found::Link(link);
     }
-    let found = match exchange.actor.goroutine {
+    let (found, hint) = match exchange.actor.goroutine {
         0 => by_thread(linker, exchange, open, birth),
-        _ => by_goroutine(linker, exchange),
+        _ => (by_goroutine(linker, exchange), None),
     };
-    if let Some(link) = found.or_else(|| by_being_alone(open)) {
-        return link;
+    match found.or_else(|| by_being_alone(open)) {
+        Some(link) => Found::Link(link),
+        // Instrumented callers put the id of a span we never see into the request.
+        None => match parent_from_header(exchange.context.as_deref()) {
+            Link {
+                parent: Parent::None, ..
+            } if !open.is_empty() => Found::Undecided { hint },
+            link => Found::Link(link),
+        },
     }
-    // Instrumented callers put the id of a span we never see into the request.
-    parent_from_header(exchange.context.as_deref())
 }
 
 /// What a trace header says about its sender.
@@ -141,30 +156,33 @@ fn by_goroutine(linker: &Linker, call: &Exchange) -> Option<Link> {
         })
 }
 
+/// A link, or the request of the event-loop segment the call was made in.
 fn by_thread(
     linker: &Linker,
     call: &Exchange,
     open: &[ExchangeId],
     birth: Option<Option<ExchangeId>>,
-) -> Option<Link> {
-    let process = linker.processes.get(&call.actor.pid)?;
-    let work = linker.threads.get(Worker {
+) -> (Option<Link>, Option<ExchangeId>) {
+    let Some(process) = linker.processes.get(&call.actor.pid) else {
+        return (None, None);
+    };
+    let worker = Worker {
         pid: call.actor.pid,
         id: u64::from(call.actor.tid),
-    })?;
+    };
+    let Some(work) = linker.threads.get(worker) else {
+        return (None, None);
+    };
     let segment = match birth {
         Some(owner) => owner,
         None => work.owner,
     }
     .filter(|owner| open.contains(owner));
     if process.style == Style::DirectLoop {
-        let owner = segment?;
-        return Some(match contradicted(linker, call, owner, &work.open) {
-            false => Link::exact(owner, Method::Task),
-            true => Link::inferred(owner, Method::Task, 0.6),
-        });
+        let link = segment.filter(|owner| !contradicted(linker, call, *owner, &work.open));
+        return (link.map(|owner| Link::exact(owner, Method::Task)), segment);
     }
-    match work.open.as_slice() {
+    let link = match work.open.as_slice() {
         [one] if process.style == Style::Learned && !process.interleaves => {
             Some(if process.faithful >= TRUST_AFTER && nested(linker, call, work) {
                 Link::exact(*one, Method::Thread)
@@ -173,8 +191,9 @@ fn by_thread(
             })
         }
         [one] if open.len() == 1 => Some(Link::inferred(*one, Method::Thread, 0.9)),
-        _ => segment.map(|owner| Link::inferred(owner, Method::Task, 0.7)),
-    }
+        _ => None,
+    };
+    (link, segment)
 }
 
 /// No call of this thread on another connection is still unanswered.
@@ -190,11 +209,11 @@ fn nested(linker: &Linker, call: &Exchange, work: &Work) -> bool {
 /// Another open request of the thread has the call's request line, and the owner has not.
 fn contradicted(linker: &Linker, call: &Exchange, owner: ExchangeId, open: &[ExchangeId]) -> bool {
     let same = |id: &ExchangeId| {
-        call.affinity != 0
+        !call.name.is_empty()
             && linker
                 .exchanges
                 .get(id)
-                .is_some_and(|request| request.affinity == call.affinity)
+                .is_some_and(|request| request.name == call.name)
     };
     !same(&owner) && open.iter().any(same)
 }

@@ -8,84 +8,38 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::ends::{Addresses, Ends, Handle};
-use super::identity::{affinity, exchange_key, span_id_of_key, span_id_of_number, trace_id_of_root};
-use super::ladder::{self, Link};
+use super::identity::{exchange_key, span_id_of_key, span_id_of_number, trace_id_of_root};
+use super::inference::FinishedCall;
+use super::inferring::Inferring;
+use super::ladder::{self, Found, Link};
+use super::name;
+use super::record::{Birth, Exchange, Parent, Process};
 use super::thread::{Worker, Workers, remove};
 use super::{Confidence, Counters, Decision, ExchangeId, Limits, Method, Seen, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
-use crate::protocol::{PropagatedContext, Side};
-
-/// Who caused an exchange, as far as it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parent {
-    Undecided,
-    None,
-    Exchange(ExchangeId),
-    /// A span of somebody else, known from a trace header.
-    Remote {
-        trace_id: u128,
-        span_id: u64,
-    },
-}
-
-pub(super) struct Exchange {
-    pub(super) side: Side,
-    pub(super) actor: Actor,
-    pub(super) connection: ConnectionId,
-    pub(super) time_ns: TimeNs,
-    pub(super) context: Option<Box<PropagatedContext>>,
-    /// Fingerprint of the request line, 0 for none.
-    pub(super) affinity: u64,
-    handle: Handle,
-    span_id: u64,
-    /// 0 until known.
-    trace_id: u128,
-    pub(super) parent: Parent,
-    method: Method,
-    confidence: Confidence,
-    probability: f32,
-    end_ns: Option<TimeNs>,
-    decided: bool,
-}
-
-/// What is known of a process as a whole.
-#[derive(Debug, Default)]
-pub(super) struct Process {
-    pub(super) style: Style,
-    /// Server exchanges not yet answered, oldest first.
-    pub(super) open: Vec<ExchangeId>,
-    /// Server exchanges read and answered by one thread that did nothing else meanwhile.
-    pub(super) faithful: u32,
-    /// Something was seen that a thread serving one request at a time does not do.
-    pub(super) interleaves: bool,
-}
-
-/// Who opened a connection, and for which request.
-#[derive(Clone, Copy, Debug)]
-struct Birth {
-    owner: Option<ExchangeId>,
-}
+use crate::protocol::Side;
 
 pub struct Linker {
-    limits: Limits,
-    counters: Counters,
-    seed: u64,
+    pub(super) limits: Limits,
+    pub(super) counters: Counters,
+    pub(super) seed: u64,
     pub(super) exchanges: FxHashMap<ExchangeId, Exchange>,
     pub(super) threads: Workers,
     pub(super) goroutines: Workers,
     pub(super) processes: FxHashMap<u32, Process>,
     ends: Ends,
+    inferring: Inferring,
     births: FxHashMap<ConnectionId, Birth>,
     birth_order: VecDeque<ConnectionId>,
     /// Exchanges open on a connection, oldest first.
     on_connection: FxHashMap<ConnectionId, Vec<ExchangeId>>,
-    arrivals: VecDeque<ExchangeId>,
+    pub(super) arrivals: VecDeque<ExchangeId>,
     /// Server exchanges whose other end may still turn up on this host.
-    settling: VecDeque<(TimeNs, ExchangeId)>,
+    pub(super) settling: VecDeque<(TimeNs, ExchangeId)>,
     /// Over, and waiting for what their decision needs.
-    over: VecDeque<ExchangeId>,
-    remembered: VecDeque<(TimeNs, ExchangeId)>,
-    ready: Vec<Decision>,
+    pub(super) over: VecDeque<ExchangeId>,
+    pub(super) remembered: VecDeque<(TimeNs, ExchangeId)>,
+    pub(super) ready: Vec<Decision>,
 }
 
 impl Linker {
@@ -100,6 +54,7 @@ impl Linker {
             goroutines: Workers::default(),
             processes: FxHashMap::default(),
             ends: Ends::default(),
+            inferring: Inferring::default(),
             births: FxHashMap::default(),
             birth_order: VecDeque::new(),
             on_connection: FxHashMap::default(),
@@ -112,7 +67,10 @@ impl Linker {
     }
 
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            inference_overflowed: self.inferring.overflowed(),
+            ..self.counters
+        }
     }
 
     /// What the process's executable says about it; may come before or after its first exchange.
@@ -185,7 +143,7 @@ impl Linker {
             connection: seen.connection,
             time_ns: seen.time_ns,
             context: seen.context.map(|context| Box::new(context.clone())),
-            affinity: affinity(seen.operation, seen.target),
+            name: name::of(seen),
             handle,
             span_id: match key {
                 0 => span_id_of_number(self.seed, seen.id.0, seen.side),
@@ -193,6 +151,7 @@ impl Linker {
             },
             trace_id: 0,
             parent: Parent::Undecided,
+            hint: None,
             method: Method::None,
             confidence: Confidence::None,
             probability: 0.0,
@@ -237,6 +196,26 @@ impl Linker {
         exchange.end_ns = Some(end_ns);
         let (side, opener) = (exchange.side, exchange.actor);
         self.over.push_back(id);
+        match side {
+            Side::Server => self.inferring.request_finished(opener.pid, id, end_ns),
+            Side::Client => {
+                let known = match exchange.parent {
+                    Parent::Exchange(parent) => Some(parent.0),
+                    _ => None,
+                };
+                if known.is_some() || exchange.parent == Parent::Undecided {
+                    let call = FinishedCall {
+                        id: id.0,
+                        name: &exchange.name,
+                        start_ns: exchange.time_ns as i64,
+                        end_ns: end_ns as i64,
+                        known,
+                        hint: exchange.hint.map(|hint| hint.0),
+                    };
+                    self.inferring.call_finished(opener.pid, &call);
+                }
+            }
+        }
         if side == Side::Server {
             let alone = actor.tid == opener.tid;
             let process = self.process(opener.pid);
@@ -254,6 +233,7 @@ impl Linker {
         self.processes.remove(&pid);
         self.threads.end_process(pid);
         self.goroutines.end_process(pid);
+        self.inferring.end(pid);
     }
 
     pub fn connection_closed(&mut self, connection: ConnectionId) {
@@ -267,6 +247,9 @@ impl Linker {
         {
             self.settling.pop_front();
             self.settle(id);
+        }
+        for answer in self.inferring.decide(now_ns) {
+            self.answer(&answer);
         }
         for _ in 0..self.over.len() {
             let Some(id) = self.over.pop_front() else { break };
@@ -285,6 +268,9 @@ impl Linker {
 
     /// Decides everything that is over, as when the agent stops or a file ends.
     pub fn flush(&mut self, out: &mut Vec<Decision>) {
+        for answer in self.inferring.flush() {
+            self.answer(&answer);
+        }
         self.decide(u64::MAX, out);
     }
 
@@ -311,11 +297,15 @@ impl Linker {
         let process = self.process(seen.actor.pid);
         process.open.push(seen.id);
         process.interleaves |= interleaved || strayed;
+        if let Some(exchange) = self.exchanges.get(&seen.id) {
+            self.inferring
+                .request_seen(seen.actor.pid, seen.id, &exchange.name, seen.time_ns);
+        }
     }
 
     fn client_seen(&mut self, seen: &Seen<'_>) {
         let birth = self.births.remove(&seen.connection);
-        let link = ladder::parent_of_call(self, seen.id, birth.map(|birth| birth.owner));
+        let found = ladder::parent_of_call(self, seen.id, birth.map(|birth| birth.owner));
         let calls = self.thread(seen.actor, seen.time_ns).calls.clone();
         let connection = seen.connection;
         let overlapping = seen.actor.goroutine == 0
@@ -331,7 +321,27 @@ impl Linker {
         work.strayed |= serving && work.open.is_empty();
         let strayed = work.strayed && work.served;
         self.process(seen.actor.pid).interleaves |= overlapping || strayed;
-        self.set_parent(seen.id, link);
+        match found {
+            Found::Link(link) => self.set_parent(seen.id, link),
+            Found::Undecided { hint } => self.infer(seen, hint),
+        }
+    }
+
+    /// Leaves the call's parent to inference.
+    fn infer(&mut self, seen: &Seen<'_>, hint: Option<ExchangeId>) {
+        if let Some(exchange) = self.exchanges.get_mut(&seen.id) {
+            exchange.hint = hint;
+        }
+        let pid = seen.actor.pid;
+        if self.inferring.need(pid, seen.time_ns) {
+            let open = self.processes.get(&pid).map_or(&[][..], |process| &process.open);
+            for id in open {
+                if let Some(request) = self.exchanges.get(id) {
+                    self.inferring
+                        .request_seen(pid, *id, &request.name, request.time_ns);
+                }
+            }
+        }
     }
 
     /// Both ends of one exchange are known.
@@ -351,18 +361,7 @@ impl Linker {
         }
     }
 
-    /// The client end is not on this host, or not watched: what the headers say, or nothing.
-    fn settle(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get(&id) else {
-            return;
-        };
-        if exchange.parent == Parent::Undecided {
-            let link = ladder::parent_from_header(exchange.context.as_deref());
-            self.set_parent(id, link);
-        }
-    }
-
-    fn set_parent(&mut self, id: ExchangeId, link: Link) {
+    pub(super) fn set_parent(&mut self, id: ExchangeId, link: Link) {
         let Some(exchange) = self.exchanges.get_mut(&id) else {
             return;
         };
@@ -372,78 +371,6 @@ impl Linker {
             _ if link.exact => (link.method, Confidence::Exact, 1.0),
             _ => (link.method, Confidence::Inferred, link.probability),
         };
-    }
-
-    fn try_decide(&mut self, id: ExchangeId, now_ns: TimeNs) -> bool {
-        let Some(exchange) = self.exchanges.get(&id) else {
-            return true;
-        };
-        let waited = exchange
-            .end_ns
-            .unwrap_or(now_ns)
-            .saturating_add(self.limits.wait_ns)
-            <= now_ns;
-        let trace_id = match self.trace_of(id, TRACE_DEPTH) {
-            Some(trace_id) => trace_id,
-            None if waited => {
-                self.counters.waits_given_up += 1;
-                self.set_parent(id, Link::NONE);
-                match self.trace_of(id, TRACE_DEPTH) {
-                    Some(trace_id) => trace_id,
-                    None => return true,
-                }
-            }
-            None => return false,
-        };
-        let parent_span_id = match self.exchanges.get(&id).map(|exchange| exchange.parent) {
-            Some(Parent::Remote { span_id, .. }) => span_id,
-            Some(Parent::Exchange(parent)) => self.exchanges.get(&parent).map_or(0, |parent| parent.span_id),
-            _ => 0,
-        };
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
-            return true;
-        };
-        exchange.decided = true;
-        self.ready.push(Decision {
-            id,
-            trace_id,
-            span_id: exchange.span_id,
-            parent_span_id,
-            method: exchange.method,
-            confidence: exchange.confidence,
-            probability: exchange.probability,
-            exchange_key: exchange.handle.key,
-        });
-        self.remembered.push_back((now_ns, id));
-        true
-    }
-
-    /// The trace an exchange belongs to, once its way to the root is known.
-    fn trace_of(&mut self, id: ExchangeId, depth: usize) -> Option<u128> {
-        let exchange = self.exchanges.get(&id)?;
-        if exchange.trace_id != 0 {
-            return Some(exchange.trace_id);
-        }
-        let own = exchange.context.as_ref().map_or(0, |context| context.trace_id);
-        let root = match own {
-            0 => trace_id_of_root(self.seed, exchange.span_id, exchange.time_ns),
-            own => own,
-        };
-        let trace_id = match exchange.parent {
-            Parent::Undecided => return None,
-            Parent::None => root,
-            Parent::Remote { trace_id, .. } => trace_id,
-            Parent::Exchange(parent) if depth > 0 && self.exchanges.contains_key(&parent) => {
-                self.trace_of(parent, depth - 1)?
-            }
-            Parent::Exchange(_) => {
-                self.counters.waits_given_up += 1;
-                self.set_parent(id, Link::NONE);
-                root
-            }
-        };
-        self.exchanges.get_mut(&id)?.trace_id = trace_id;
-        Some(trace_id)
     }
 
     /// Takes the exchange off every list of open ones.
@@ -485,37 +412,7 @@ impl Linker {
         }
     }
 
-    /// Evicts the oldest exchange while the table is full. One that is over is decided now.
-    fn make_room(&mut self) {
-        while self.exchanges.len() >= self.limits.exchanges {
-            let Some(oldest) = self.arrivals.pop_front() else {
-                return;
-            };
-            let Some(exchange) = self.exchanges.get(&oldest) else {
-                continue;
-            };
-            let (over, decided) = (exchange.end_ns.is_some(), exchange.decided);
-            if over && !decided {
-                self.settle(oldest);
-                self.try_decide(oldest, u64::MAX);
-            }
-            self.counters.exchanges_evicted += u64::from(!decided);
-            self.forget(oldest);
-        }
-        let (exchanges, most) = (&self.exchanges, 2 * self.limits.exchanges);
-        for queue in [&mut self.arrivals, &mut self.over] {
-            if queue.len() > most {
-                queue.retain(|id| exchanges.contains_key(id));
-            }
-        }
-        for queue in [&mut self.settling, &mut self.remembered] {
-            if queue.len() > most {
-                queue.retain(|(_, id)| exchanges.contains_key(id));
-            }
-        }
-    }
-
-    fn forget(&mut self, id: ExchangeId) {
+    pub(super) fn forget(&mut self, id: ExchangeId) {
         self.close(id);
         self.exchanges.remove(&id);
     }
@@ -547,9 +444,6 @@ impl Linker {
         work
     }
 }
-
-/// How long a chain of calls inside one host may get before its end is taken for a root.
-const TRACE_DEPTH: usize = 64;
 
 fn unlinked(id: ExchangeId, span_id: u64, trace_id: u128) -> Decision {
     Decision {

@@ -4,17 +4,21 @@
 //! Leaves: one [`Decision`] per exchange, after it is over and within a bounded time: trace id, span id, parent, method
 //! and confidence. Bounded: exchanges, threads and connections remembered ([`Limits`]); what is turned away is counted
 //! ([`Counters`]) and its exchange gets a decision all the same. Deliberately absent: clocks, and any look at payload
-//! beyond trace headers and the fingerprint of a request line.
+//! beyond trace headers and the kind of a request (its line without ids).
 //!
 //! The ladder, most certain first: trace headers; the two ends of one connection; the thread, goroutine or event-loop
 //! segment that serves exactly one open request; inference. `exact` is said only where no other parent is possible as
 //! far as the rung's stated assumptions reach; everything else is `inferred` with a probability, or none.
 
+mod deciding;
 mod ends;
 mod identity;
 pub mod inference;
+mod inferring;
 mod ladder;
 mod linker;
+mod name;
+mod record;
 mod thread;
 
 use std::net::SocketAddr;
@@ -51,7 +55,7 @@ pub struct Seen<'a> {
     /// Id inside a multiplexed connection (HTTP/2 stream, correlation id); 0 where requests are answered in order.
     pub stream_id: u64,
     pub context: Option<&'a PropagatedContext>,
-    /// HTTP method and path or the like; only compared for equality. Empty where a proxy would not pass it on.
+    /// HTTP method and path or the like; used without the parts that tell one request from another.
     pub operation: &'a str,
     pub target: &'a str,
 }
@@ -157,6 +161,8 @@ pub struct Counters {
     pub connections_evicted: u64,
     /// Decisions that did not wait any longer for their parent's.
     pub waits_given_up: u64,
+    /// Spans inference decided early because it held too many.
+    pub inference_overflowed: u64,
     /// Messages about exchanges this room does not know.
     pub unknown_exchanges: u64,
     /// Ids seen twice; the second one was ignored.

@@ -25,6 +25,21 @@ struct HeldCall {
     /// Decided, here or elsewhere.
     parent: Option<Option<u64>>,
     answered: bool,
+    hint: Option<u64>,
+}
+
+/// A call that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct FinishedCall<'a> {
+    /// Names the call in answers.
+    pub id: u64,
+    pub name: &'a str,
+    pub start_ns: i64,
+    pub end_ns: i64,
+    /// The request that made it, where a surer rung found it; such a call is learned from and not answered.
+    pub known: Option<u64>,
+    /// The request that something else than time points at.
+    pub hint: Option<u64>,
 }
 
 pub struct Engine {
@@ -39,6 +54,8 @@ pub struct Engine {
     first_ns: Option<i64>,
     history: History,
     threshold: Threshold,
+    /// Hints that came true, and that did not.
+    hints: (f32, f32),
     overflowed: u64,
 }
 
@@ -60,6 +77,7 @@ impl Engine {
             first_ns: None,
             history,
             threshold,
+            hints: (0.0, 0.0),
             overflowed: 0,
         }
     }
@@ -97,20 +115,29 @@ impl Engine {
         }
     }
 
-    /// A call that is over. `known`: its parent, where a surer rung found it; such a call is learned from, not answered.
-    pub fn call_finished(&mut self, id: u64, name: &str, start_ns: i64, end_ns: i64, known: Option<u64>) {
+    pub fn call_finished(&mut self, call: &FinishedCall<'_>) {
+        let FinishedCall {
+            id,
+            name,
+            start_ns,
+            end_ns,
+            known,
+            hint,
+        } = *call;
         let name = self.call_names.number(name);
         let call = Call {
             start_ns,
             end_ns: end_ns.max(start_ns),
             name,
             fixed: None,
+            hint: None,
         };
         self.calls.push(HeldCall {
             id,
             call,
             parent: known.map(Some),
             answered: known.is_some(),
+            hint,
         });
     }
 
@@ -190,6 +217,7 @@ impl Engine {
             .calls
             .iter()
             .map(|held| Call {
+                hint: held.hint.and_then(|hint| index.get(&hint).copied()),
                 fixed: held
                     .parent
                     .map(|parent| parent.and_then(|parent| index.get(&parent).copied())),
@@ -217,6 +245,10 @@ impl Engine {
             held.parent = Some(parent);
             held.answered = true;
             self.threshold.note(probability);
+            if let (Some(hint), Some(parent)) = (held.hint, parent) {
+                let (right, wrong) = &mut self.hints;
+                *(if hint == parent { right } else { wrong }) += probability;
+            }
             found.push(Answer {
                 call: held.id,
                 parent,
@@ -227,6 +259,7 @@ impl Engine {
             }
         }
         self.threshold.settle();
+        model.learn_hints(self.hints.0, self.hints.1);
         for answer in &mut found {
             if answer.probability < self.threshold.least() {
                 answer.parent = None;

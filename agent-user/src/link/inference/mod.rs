@@ -17,7 +17,7 @@ mod shape;
 mod threshold;
 mod window;
 
-pub use engine::Engine;
+pub use engine::{Engine, FinishedCall};
 
 /// Within this time an event may be seen before its cause: clock grain, and records of two threads.
 const SLACK_NS: i64 = 50_000;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use fastrand::Rng;
 
-use super::{Engine, Parameters};
+use super::{Engine, FinishedCall, Parameters};
 
 /// What a request does next.
 #[derive(Clone)]
@@ -184,7 +184,14 @@ impl Application {
             match (span.server, over) {
                 (true, false) => engine.request_started(id, span.name, span.start_ns),
                 (true, true) => engine.request_finished(id, span.end_ns),
-                (false, _) => engine.call_finished(id, span.name, span.start_ns, span.end_ns, None),
+                (false, _) => engine.call_finished(&FinishedCall {
+                    id,
+                    name: span.name,
+                    start_ns: span.start_ns,
+                    end_ns: span.end_ns,
+                    known: None,
+                    hint: None,
+                }),
             }
             if step % 512 == 0 {
                 engine.decide(time_ns, &mut answers);

@@ -29,6 +29,8 @@ pub(super) struct Call {
     pub(super) name: u32,
     /// Known from elsewhere: `Some(None)` for no parent.
     pub(super) fixed: Option<Option<u32>>,
+    /// Index of the request that something else than time points at.
+    pub(super) hint: Option<u32>,
 }
 
 /// A candidate with its score and its share of the samples.
@@ -177,6 +179,9 @@ impl<'a> Window<'a> {
                             };
                     }
                 }
+                if call.hint == Some(*request) {
+                    rate += model.log_hint_odds;
+                }
                 rates.push((rate, *request));
             }
             if guess == Guess::MostDue {
@@ -224,8 +229,9 @@ impl<'a> Window<'a> {
 
     fn score_of(&self, model: &Model, request: usize, children: &[u32]) -> f32 {
         let shape = model.shape(self.requests[request].name);
-        let calls = children.iter().map(|call| &self.calls[*call as usize]);
-        log_sum(&shape.log_by_class(&self.requests[request], calls))
+        let calls = || children.iter().map(|call| &self.calls[*call as usize]);
+        let hinted = calls().filter(|call| call.hint == Some(request as u32)).count();
+        log_sum(&shape.log_by_class(&self.requests[request], calls())) + hinted as f32 * model.log_hint_odds
     }
 
     /// One round with the model as it is now, to learn from.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::SequencePair;
+use crate::protocol::PropagatedContext;
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
@@ -378,6 +379,51 @@ fn a_goroutine_is_exact_and_its_child_is_inferred() {
         (bench.span(second), Method::Goroutine, Confidence::Inferred)
     );
     assert_eq!(bench.parent(stranger).1, Method::None);
+}
+
+/// A pool hands requests to threads that never read one: nothing but time tells which request a call belongs to.
+#[test]
+fn calls_of_a_thread_pool_are_inferred_from_times() {
+    let mut bench = Bench::new();
+    let (reader, mut rng) = (actor(30, 30), fastrand::Rng::with_seed(1));
+    let mut events: Vec<(u64, u64, u8)> = Vec::new();
+    for n in 0..600u64 {
+        let start = 1_000_000 + n * 700_000 + rng.u64(..500_000);
+        let call = start + 30_000 + rng.u64(..20_000);
+        let answered = call + 900_000 + rng.u64(..600_000);
+        events.extend([
+            (start, n, 0),
+            (call, n, 1),
+            (answered, n, 2),
+            (answered + 20_000 + rng.u64(..9000), n, 3),
+        ]);
+    }
+    events.sort_unstable();
+    let mut ids: FxHashMap<(u64, bool), ExchangeId> = FxHashMap::default();
+    for (time_ns, n, kind) in events {
+        bench.now = time_ns;
+        let (worker, upstream) = (actor(30, 40 + (n % 8) as u32), 10_000 + n);
+        match kind {
+            0 => {
+                ids.insert((n, true), bench.request(reader, n));
+            }
+            1 => {
+                ids.insert((n, false), bench.call(worker, upstream));
+            }
+            2 => bench.end(ids[&(n, false)], worker, upstream, Side::Client),
+            _ => bench.end(ids[&(n, true)], reader, n, Side::Server),
+        }
+    }
+    bench.decide();
+    let (mut right, mut wrong) = (0, 0);
+    for n in 0..600 {
+        let (parent, method, confidence) = bench.parent(ids[&(n, false)]);
+        assert_ne!(confidence, Confidence::Exact);
+        assert!(matches!(method, Method::Inference | Method::None), "{method:?}");
+        right += i32::from(parent == bench.span(ids[&(n, true)]));
+        wrong += i32::from(parent != 0 && parent != bench.span(ids[&(n, true)]));
+    }
+    assert!(right >= 570 && wrong <= 12, "{right} right, {wrong} wrong");
 }
 
 #[test]

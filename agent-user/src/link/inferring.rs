@@ -1,0 +1,111 @@
+//! Inference for the processes that need it: one engine for each that made a call no surer rung could place.
+//!
+//! Enters: requests and calls of those processes. Leaves: answers. Bounded: engines (the longest idle one goes, with all
+//! its answers given), and what each one holds. Deliberately absent: what the answers mean; the linker decides.
+
+use rustc_hash::FxHashMap;
+
+use super::ExchangeId;
+use super::inference::{Answer, Engine, FinishedCall, Parameters};
+use crate::event::TimeNs;
+
+struct Running {
+    engine: Engine,
+    used_ns: TimeNs,
+}
+
+#[derive(Default)]
+pub(super) struct Inferring {
+    engines: FxHashMap<u32, Running>,
+    /// Of engines that are gone.
+    overflowed: u64,
+    ready: Vec<Answer>,
+}
+
+/// Processes inferred for at once, and how long one is remembered without a call to infer.
+const ENGINES: usize = 256;
+const IDLE_NS: u64 = 300_000_000_000;
+
+impl Inferring {
+    /// A call of this process has to be inferred. Answers true where the process is new: tell its open requests.
+    pub(super) fn need(&mut self, pid: u32, now_ns: TimeNs) -> bool {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.used_ns = now_ns;
+            return false;
+        }
+        if self.engines.len() >= ENGINES
+            && let Some(idlest) = self
+                .engines
+                .iter()
+                .min_by_key(|(_, r)| r.used_ns)
+                .map(|(pid, _)| *pid)
+        {
+            self.end(idlest);
+        }
+        self.engines.insert(
+            pid,
+            Running {
+                engine: Engine::new(Parameters::default()),
+                used_ns: now_ns,
+            },
+        );
+        true
+    }
+
+    pub(super) fn request_seen(&mut self, pid: u32, id: ExchangeId, name: &str, time_ns: TimeNs) {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.engine.request_started(id.0, name, time_ns as i64);
+        }
+    }
+
+    pub(super) fn request_finished(&mut self, pid: u32, id: ExchangeId, end_ns: TimeNs) {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.engine.request_finished(id.0, end_ns as i64);
+        }
+    }
+
+    pub(super) fn call_finished(&mut self, pid: u32, call: &FinishedCall<'_>) {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.engine.call_finished(call);
+        }
+    }
+
+    /// The process is gone: all its answers are due.
+    pub(super) fn end(&mut self, pid: u32) {
+        if let Some(mut running) = self.engines.remove(&pid) {
+            running.engine.flush(&mut self.ready);
+            self.overflowed += running.engine.overflowed();
+        }
+    }
+
+    pub(super) fn decide(&mut self, now_ns: TimeNs) -> Vec<Answer> {
+        for running in self.engines.values_mut() {
+            running.engine.decide(now_ns as i64, &mut self.ready);
+        }
+        let idle = self
+            .engines
+            .iter()
+            .filter(|(_, r)| r.used_ns.saturating_add(IDLE_NS) <= now_ns);
+        for pid in idle.map(|(pid, _)| *pid).collect::<Vec<_>>() {
+            self.end(pid);
+        }
+        std::mem::take(&mut self.ready)
+    }
+
+    pub(super) fn flush(&mut self) -> Vec<Answer> {
+        for pid in self.engines.keys().copied().collect::<Vec<_>>() {
+            self.end(pid);
+        }
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Spans that were decided early because an engine held too many.
+    pub(super) fn overflowed(&self) -> u64 {
+        self.overflowed
+            + self
+                .engines
+                .values()
+                .map(|running| running.engine.overflowed())
+                .sum::<u64>()
+    }
+}
