@@ -71,6 +71,7 @@ export function services(range, _query, now_ms) {
   const rows = SERVICES.map((service) => {
     const own = spans.filter((span) => span.service === service.name);
     return {
+      id: `service:${service.name}`,
       name: service.name,
       kind: "service",
       family: service.family,
@@ -107,13 +108,13 @@ export function map(range, query, now_ms) {
   const ids = [...new Set(edges.flatMap((edge) => [edge.source, edge.target]))].sort();
   const nodes = ids.map((id) => {
     const summary = summarise(spansOfPlace(spans, { node: id }));
-    if (id === "user:outside") return { id, kind: "user", name: "outside", system: null, instances: [], summary };
-    if (PEERS[id]) return { id, ...PEERS[id], instances: [], summary };
+    if (id === "user:outside") return { id, kind: "user", name: "outside", system: "", watched: false, instances: [], summary };
+    if (PEERS[id]) return { id, ...PEERS[id], watched: false, instances: [], summary };
     const name = id.slice("service:".length);
     const service = SERVICES.find((candidate) => candidate.name === name);
-    return { id, kind: "service", name, system: service.family, instances: service.instances, summary };
+    return { id, kind: "service", name, system: service.family, watched: true, instances: service.instances, summary };
   });
-  return { from_ms: range.from_ms, to_ms: range.to_ms, nodes, edges };
+  return { from_ms: range.from_ms, to_ms: range.to_ms, nodes, edges, edges_left_out: 0 };
 }
 
 export function timeseries(range, query, now_ms) {
@@ -190,6 +191,7 @@ export function trace(traceId, now_ms) {
     span_count: spans.length,
     services: [...new Set(spans.map((span) => span.service))],
     complete: true,
+    truncated: false,
     spans,
   };
 }
@@ -205,20 +207,23 @@ function describe(span, root, children, before) {
     kind: span.kind,
     service: span.service,
     instance: span.instance,
+    host_name: "shop-a",
     protocol: span.protocol,
     name: span.name,
     operation: span.operation,
     target: span.target,
-    status: span.status,
-    status_text: http && span.status === "500" ? "Internal Server Error" : null,
+    status: span.error ? "error" : "unset",
+    status_text: span.status,
     error: span.error,
-    error_message: span.error_message,
+    error_message: span.error_message ?? "",
+    unanswered: "",
     start_ms: span.start_ms,
     offset_ms: round(span.start_ms - root.start_ms),
     gap_ms: round(Math.max(0, span.start_ms - before)),
     duration_ms: span.duration_ms,
     self_ms: round(Math.max(0, span.duration_ms - covered)),
     percent: root.duration_ms === 0 ? 0 : (100 * span.duration_ms) / root.duration_ms,
+    skew_ms: 0,
     request_bytes: 180 + span.target.length,
     response_bytes: http ? 5200 : 96,
     peer: span.peer ?? null,
@@ -276,6 +281,6 @@ export function agents(_range, _query, now_ms) {
       }),
       agent("c03d55", "shop-c", { alive: false, last_seen_ms: now_ms - 640_000 }),
     ],
-    collector: { losses: { ingest_queue_full: 0, rollup_late: 0 }, spans_stored: 3_310_204, segments: 41, store_bytes: 118_220_800 },
+    collector: { losses: { ingest_queue_full: 0, rollup_late: 0 }, spans_stored: 3_310_204, segments: 41, store_bytes: 118_220_800, buffered_spans: 4211, buffered_bytes: 1_380_000 },
   };
 }

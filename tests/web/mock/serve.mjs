@@ -15,11 +15,11 @@ export const POLICY =
 
 const EMPTY = {
   services: () => ({ services: [] }),
-  map: (range) => ({ ...range, nodes: [], edges: [] }),
+  map: (range) => ({ ...range, nodes: [], edges: [], edges_left_out: 0 }),
   timeseries: () => ({ step_ms: 60_000, points: [] }),
   scatter: (range) => ({ ...range, total: 0, sampled: false, points: [] }),
   transactions: () => ({ total: 0, transactions: [], next_cursor: null }),
-  agents: () => ({ agents: [], collector: { losses: {}, spans_stored: 0, segments: 0, store_bytes: 0 } }),
+  agents: () => ({ agents: [], collector: { losses: {}, spans_stored: 0, segments: 0, store_bytes: 0, buffered_spans: 0, buffered_bytes: 0 } }),
 };
 
 function answer(mode, path, query) {

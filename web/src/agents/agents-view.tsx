@@ -193,9 +193,7 @@ function CollectorCard({ collector }: { collector: Agents["collector"] }): JSX.E
       </header>
       <dl class="card-figures">
         <Item name="Spans stored" value={formatCount(collector.spans_stored)} />
-        {collector.buffered_spans !== undefined && (
-          <Item name="Not yet in a segment" value={formatCount(collector.buffered_spans)} />
-        )}
+        <Item name="Not yet in a segment" value={formatCount(collector.buffered_spans)} />
         <Item name="Segments" value={formatCount(collector.segments)} />
         <Item name="Store" value={formatBytes(collector.store_bytes)} />
       </dl>

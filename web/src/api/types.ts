@@ -20,11 +20,11 @@ export type NodeKind = "user" | "service" | "database" | "cache" | "queue" | "ex
 
 export interface Service {
   /** Its node's id. */
-  id?: string;
+  id: string;
   name: string;
   kind: string;
   family: string;
-  instances: number | string[];
+  instances: number;
   count: number;
   error_count: number;
 }
@@ -37,7 +37,10 @@ export interface MapNode {
   id: string;
   kind: NodeKind;
   name: string;
-  system: string | null;
+  /** Software of a database, cache or queue, else the runtime; may be empty. */
+  system: string;
+  /** Whether its own processes are seen, not only the calls to it. */
+  watched: boolean;
   instances: string[];
   summary: Summary;
 }
@@ -58,7 +61,7 @@ export interface ServerMap {
   nodes: MapNode[];
   edges: MapEdge[];
   /** Edges beyond the answer's bound, left out. */
-  edges_left_out?: number;
+  edges_left_out: number;
 }
 
 export interface Timeseries {
@@ -124,23 +127,29 @@ export interface Span {
   span_id: string;
   parent_span_id: string | null;
   depth: number;
-  kind: string;
+  kind: "internal" | "server" | "client" | "producer" | "consumer";
   service: string;
   instance: string;
+  host_name: string;
   protocol: string;
   name: string;
   operation: string;
   target: string;
-  status: string;
+  status: "unset" | "ok" | "error";
+  /** As the protocol writes it. */
   status_text: string | null;
   error: boolean;
   error_message: string | null;
+  /** Why there was no response; empty when there was one. */
+  unanswered: string | null;
   start_ms: number;
   offset_ms: number;
   gap_ms: number;
   duration_ms: number;
   self_ms: number;
   percent: number;
+  /** How far the span was moved because its host's clock differs. */
+  skew_ms: number;
   request_bytes: number | null;
   response_bytes: number | null;
   peer: string | null;
@@ -155,6 +164,8 @@ export interface Trace {
   span_count: number;
   services: string[];
   complete: boolean;
+  /** More spans are stored than the answer holds. */
+  truncated: boolean;
   spans: Span[];
 }
 
@@ -189,6 +200,6 @@ export interface Agents {
     segments: number;
     store_bytes: number;
     /** Acknowledged and durable, not yet in a segment. */
-    buffered_spans?: number;
+    buffered_spans: number;
   };
 }

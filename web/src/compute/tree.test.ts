@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { spanOf } from "./samples";
-import { ancestors, linkCounts, spanDetail, spanTitle, timelineBar, visibleRows } from "./tree";
+import { ancestors, linkCounts, problemOf, spanDetail, spanTitle, timelineBar, visibleRows } from "./tree";
 
 const spans = [
   spanOf("root", 0),
@@ -61,6 +61,15 @@ describe("call tree", () => {
     expect([spanTitle(command), spanDetail(command)]).toEqual(["GET", "session:?"]);
     const nameless = { name: "", operation: "GET", target: "/x" };
     expect([spanTitle(nameless), spanDetail(nameless)]).toEqual(["GET /x", ""]);
+  });
+
+  test("a failed span says why, one without an answer that it has none, a good one nothing", () => {
+    expect(problemOf(spanOf("a", 0))).toBe("");
+    expect(problemOf(spanOf("a", 0, { error: true, status_text: "503" }))).toBe("503");
+    expect(problemOf(spanOf("a", 0, { error: true, error_message: "lock timeout" }))).toBe("lock timeout");
+    expect(problemOf(spanOf("a", 0, { unanswered: "connection_closed" }))).toBe(
+      "no response: connection closed",
+    );
   });
 
   test("bars stay inside the trace, whatever the clocks said", () => {

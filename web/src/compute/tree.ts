@@ -70,6 +70,20 @@ export function spanDetail(span: Pick<Span, "name" | "operation" | "target">): s
   return span.target !== "" && !title.includes(span.target) ? span.target : "";
 }
 
+/** Whether the span is the called side, where another service's work begins. */
+export function isEntry(span: Pick<Span, "kind">): boolean {
+  return span.kind === "server" || span.kind === "consumer";
+}
+
+/** Why it failed or stayed without an answer, in the protocol's or the agent's words; empty when neither. */
+export function problemOf(
+  span: Pick<Span, "error" | "error_message" | "unanswered" | "status_text">,
+): string {
+  if (span.unanswered) return `no response: ${span.unanswered.replaceAll("_", " ")}`;
+  if (!span.error) return "";
+  return span.error_message || span.status_text || "failed";
+}
+
 /** A bar on the timeline, 0..1 of the trace's length; at least `least` long so that it is seen. */
 export function timelineBar(
   span: Span,

@@ -9,7 +9,8 @@ const node = (id: string, count: number): MapNode => ({
   id,
   kind: id.startsWith("user") ? "user" : "service",
   name: id.split(":")[1] ?? "",
-  system: null,
+  system: "",
+  watched: true,
   instances: [],
   summary: summaryOf({ fast: count }),
 });
@@ -25,6 +26,7 @@ const edge = (source: string, target: string, count: number) => ({
 const map: ServerMap = {
   from_ms: 0,
   to_ms: 1,
+  edges_left_out: 0,
   nodes: [
     node("user:outside", 12),
     node("service:busy", 99),

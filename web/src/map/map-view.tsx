@@ -92,7 +92,7 @@ export function MapView({ clock }: { clock: Clock }): JSX.Element {
         {map === null && query.error !== null && (
           <Failed error={query.error} retry={query.retry} what="The server map" />
         )}
-        {map?.edges_left_out !== undefined && map.edges_left_out > 0 && (
+        {map !== null && map.edges_left_out > 0 && (
           <p class="map-left-out" role="status">
             {formatCount(map.edges_left_out)} quieter edges are not drawn: pick a service to see them
           </p>

@@ -155,7 +155,8 @@ function PanelHead({
       </h2>
       <p class="panel-sub">
         <span>{node.kind === "user" ? "callers from outside what is watched" : node.kind}</span>
-        {node.system !== null && node.system !== "" && <span> · {node.system}</span>}
+        {node.system !== "" && <span> · {node.system}</span>}
+        {!node.watched && node.kind !== "user" && <span> · seen from its callers only</span>}
         {node.instances.length > 0 && (
           <details class="instances">
             <summary>{formatNumbered(node.instances.length, "instance")}</summary>

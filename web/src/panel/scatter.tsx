@@ -138,7 +138,7 @@ export function ScatterSection({
           <p class="chart-note">
             <span class="faint">
               {scatter.sampled
-                ? `${formatCount(points.length)} of ${formatCount(scatter.total)} drawn; a selection lists all of them`
+                ? `${formatCount(points.length)} of ${formatCount(scatter.total)} drawn, failed and slowest first; a selection lists all`
                 : "Drag a rectangle to list its transactions"}
             </span>
             <button

@@ -50,7 +50,7 @@ export function ServicePicker({ clock }: { clock: Clock }): JSX.Element {
   const choose = (service: Service | null) => {
     setTyped(null);
     go({
-      service: service === null ? null : serviceOfNode(service.id ?? `service:${service.name}`),
+      service: service === null ? null : serviceOfNode(service.id),
       node: null,
       edge: null,
       selection: null,
@@ -107,7 +107,7 @@ export function ServicePicker({ clock }: { clock: Clock }): JSX.Element {
           {options.map((service, index) => (
             // biome-ignore lint/a11y/useKeyWithClickEvents: the keys are heard by the combobox's input
             <div
-              key={service?.id ?? service?.name ?? ""}
+              key={service?.id ?? ""}
               id={`${id}-${index}`}
               role="option"
               tabIndex={-1}

@@ -4,6 +4,7 @@ import { matchingServices } from "./service-picker";
 import { traceIdIn } from "./trace-search";
 
 const named = (name: string): Service => ({
+  id: `service:${name}`,
   name,
   kind: "service",
   family: "",

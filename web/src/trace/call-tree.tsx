@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useMemo, useRef } from "preact/hooks";
 import type { Trace } from "../api/types";
 import { formatMs } from "../compute/format";
-import { spanDetail, spanTitle, type TreeRow, visibleRows } from "../compute/tree";
+import { isEntry, problemOf, spanDetail, spanTitle, type TreeRow, visibleRows } from "../compute/tree";
 import { Icon } from "../ui/icons";
 import { useRows } from "../ui/rows";
 import { LinkBadge } from "./link-badge";
@@ -148,6 +148,7 @@ export function MethodCell({
   fold: (id: string, isFolded: boolean) => void;
 }): JSX.Element {
   const { span } = row;
+  const problem = problemOf(span);
   return (
     <span class="method" style={{ "--depth": String(Math.min(span.depth, 40)) }}>
       {row.hasChildren ? (
@@ -167,21 +168,19 @@ export function MethodCell({
         <span class="fold" />
       )}
       {span.error && (
-        <span class="failed-mark" title={span.error_message ?? span.status_text ?? "Failed"}>
+        <span class="failed-mark" title={problem}>
           <Icon name="warning" size={13} />
           <span class="visually-hidden">Failed: </span>
         </span>
       )}
-      <span class="protocol">{span.kind === "client" ? `→ ${span.protocol}` : span.protocol}</span>
+      <span class="protocol">{isEntry(span) ? span.protocol : `→ ${span.protocol}`}</span>
       <span
-        class={`method-name ${span.kind === "server" ? "method-server" : ""}`}
+        class={`method-name ${isEntry(span) ? "method-server" : ""}`}
         title={`${spanTitle(span)} ${spanDetail(span)}`}
       >
         {spanTitle(span)} <span class="faint">{spanDetail(span)}</span>
       </span>
-      {span.error && span.error_message !== null && span.error_message !== "" && (
-        <span class="method-error">{span.error_message}</span>
-      )}
+      {problem !== "" && <span class="method-error">{problem}</span>}
     </span>
   );
 }

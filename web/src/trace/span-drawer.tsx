@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { Span } from "../api/types";
 import { formatBytes, formatDate, formatDuration, formatTime } from "../compute/format";
-import { ancestors, spanTitle } from "../compute/tree";
+import { ancestors, problemOf, spanTitle } from "../compute/tree";
 import { CopyButton } from "../ui/copy-button";
 import { Icon } from "../ui/icons";
 import { LinkBadge, linkWords } from "./link-badge";
@@ -22,6 +22,7 @@ export function SpanDrawer({
   close: () => void;
 }): JSX.Element {
   const isRoot = span.parent_span_id === null && spans[0]?.span_id === span.span_id;
+  const problem = problemOf(span);
   const path = ancestors(spans, span.span_id);
   const root = useRef<HTMLElement>(null);
   // biome-ignore lint/correctness/useExhaustiveDependencies: another span starts at the top
@@ -61,10 +62,10 @@ export function SpanDrawer({
           <Icon name="close" />
         </button>
       </header>
-      {span.error && (
+      {problem !== "" && (
         <p class="drawer-error">
           <Icon name="warning" size={14} />
-          <span>{span.error_message || span.status_text || `Failed with status ${span.status}`}</span>
+          <span>{problem}</span>
         </p>
       )}
       <p class="drawer-link">
@@ -73,6 +74,7 @@ export function SpanDrawer({
       <dl class="facts">
         <Fact name="Service">{span.service}</Fact>
         <Fact name="Instance">{span.instance}</Fact>
+        <Fact name="Host">{span.host_name}</Fact>
         <Fact name="Side">{span.kind}</Fact>
         <Fact name="Protocol">{span.protocol}</Fact>
         <Fact name="Operation">{span.operation}</Fact>
@@ -89,6 +91,9 @@ export function SpanDrawer({
           {formatDate(span.start_ms)} {formatTime(span.start_ms)}
         </Fact>
         <Fact name="Offset">{formatDuration(span.offset_ms)}</Fact>
+        <Fact name="Clock">
+          {span.skew_ms !== 0 && `moved by ${formatDuration(span.skew_ms)}: this host's clock differs`}
+        </Fact>
         <Fact name="Exec">{formatDuration(span.duration_ms)}</Fact>
         <Fact name="Self">{formatDuration(span.self_ms)}</Fact>
         <Fact name="Request">{formatBytes(span.request_bytes)}</Fact>

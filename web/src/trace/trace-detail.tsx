@@ -151,6 +151,11 @@ function TraceHead({ trace, close }: { trace: Trace; close: () => void }): JSX.E
         <div>
           <dt>Trace</dt>
           <dd>
+            {trace.truncated && (
+              <span class="badge badge-warn" title="The API answers with no more spans of one trace">
+                first {formatCount(trace.spans.length)} shown
+              </span>
+            )}{" "}
             {trace.complete ? (
               <span class="badge badge-exact" title="Every span hangs below the one root">
                 complete
