@@ -200,7 +200,7 @@ impl Pipeline {
 
     fn opened(&mut self, opened: &Opened) {
         let instance = self.directory.instance(opened.actor.pid);
-        if !self.selection.is_watched(&instance) {
+        if is_our_own(&instance) || !self.selection.is_watched(&instance) {
             let rule = ProcessRule {
                 flags: PROCESS_IGNORED,
                 ..ProcessRule::default()
@@ -302,8 +302,7 @@ impl Pipeline {
         }
         let wants = live.flow.wants();
         if live.told != Some(wants) {
-            live.told = Some(wants);
-            self.order(match wants {
+            let order = match wants {
                 Wants::Prefix(bytes) => Order::SetBudget {
                     connection: data.connection,
                     bytes,
@@ -311,7 +310,10 @@ impl Pipeline {
                 Wants::Nothing => Order::Ignore {
                     connection: data.connection,
                 },
-            });
+            };
+            if order_in(&mut self.orders, &mut self.orders_turned_away, order) {
+                live.told = Some(wants);
+            }
         }
     }
 
@@ -342,12 +344,24 @@ impl Pipeline {
     }
 
     fn order(&mut self, order: Order) {
-        if self.orders.len() < ORDERS_MAX {
-            self.orders.push(order);
-        } else {
-            self.orders_turned_away += 1;
-        }
+        order_in(&mut self.orders, &mut self.orders_turned_away, order);
     }
+}
+
+/// Notes an order; false where there are too many.
+fn order_in(orders: &mut Vec<Order>, turned_away: &mut u64, order: Order) -> bool {
+    let fits = orders.len() < ORDERS_MAX;
+    if fits {
+        orders.push(order);
+    } else {
+        *turned_away += 1;
+    }
+    fits
+}
+
+/// What this project's own programs say to each other is not shown. (The agent's own traffic never leaves the kernel.)
+fn is_our_own(instance: &Instance) -> bool {
+    instance.executable.ends_with("/spanhound-collector")
 }
 
 /// What flows report that is no loss: what nobody could have read.

@@ -261,3 +261,24 @@ fn otlp_bytes_are_what_the_official_types_read() {
             .any(|attribute| attribute.key == "host.name")
     );
 }
+
+#[test]
+fn every_loss_has_its_line_in_the_ledgers_description() {
+    let text = include_str!("../../../../docs/LOSSES.md");
+    let mut pipeline = pipeline();
+    pipeline.report();
+    let kernel = spanhound_common::Loss::ALL.iter().map(|loss| loss.name());
+    let rooms = FlowLosses::default().named().map(|(name, _)| name);
+    let own: Vec<_> = pipeline
+        .ledger
+        .totals()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    for name in kernel.chain(rooms).chain(own) {
+        assert!(
+            text.contains(&format!("| `{name}` |")),
+            "{name} is not in docs/LOSSES.md"
+        );
+    }
+}
