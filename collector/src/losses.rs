@@ -78,6 +78,8 @@ losses! {
     segment_read_errors;
     /// Attempts to write a segment that failed and are repeated.
     segment_write_errors;
+    /// Merges of small segments that failed; the segments stay as they are. Not a loss.
+    segment_merge_errors;
     /// Join keys forgotten before their time because the join table was full.
     join_table_evictions;
     /// Trace aliases not kept because the table was full.

@@ -5,7 +5,8 @@
 use super::buffer::Generation;
 use super::repair::Unwritten;
 use super::segment::{Segment, write};
-use super::{Shared, manifest, wal};
+use super::{Shared, manifest, merge, wal};
+use rustc_hash::FxHashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -30,6 +31,10 @@ pub struct Maintenance {
     shared: Arc<Shared>,
     /// What could not be written yet, oldest first.
     waiting: Vec<(Arc<Generation>, Unwritten)>,
+    /// Replaced by merged ones; removed at the next round, when the queries that began before have ended.
+    replaced: Vec<Arc<Segment>>,
+    /// Ids that a merge failed on.
+    unmergeable: FxHashSet<String>,
 }
 
 impl Maintenance {
@@ -37,6 +42,8 @@ impl Maintenance {
         Self {
             shared,
             waiting: Vec::new(),
+            replaced: Vec::new(),
+            unmergeable: FxHashSet::default(),
         }
     }
 
@@ -50,7 +57,10 @@ impl Maintenance {
             };
             match next {
                 Ok(Work::Write { generation, repairs }) => self.waiting.push((generation, repairs)),
-                Ok(Work::Maintain) => self.retain(),
+                Ok(Work::Maintain) => {
+                    self.retain();
+                    self.merge_some();
+                }
                 Ok(Work::Answer(done)) => {
                     self.write_waiting();
                     // Nobody waits any more when the collector was told to stop twice.
@@ -119,6 +129,29 @@ impl Maintenance {
             }
         }
         Ok(())
+    }
+
+    /// One merge a round: maintenance has to stay free for what waits to be written.
+    fn merge_some(&mut self) {
+        let directory = self.shared.segments_directory();
+        self.replaced
+            .drain(..)
+            .for_each(|segment| write::remove(&directory, &segment));
+        let mut segments = self.shared.read().segments.clone();
+        segments.retain(|segment| !self.unmergeable.contains(&segment.id));
+        let Some(run) = merge::due(&segments, (self.shared.clock)()).filter(|_| self.waiting.is_empty())
+        else {
+            return;
+        };
+        match merge::merge(&self.shared, &run) {
+            Ok(()) => self.replaced = run,
+            Err(error) => {
+                self.shared.losses.segment_merge_errors.add(1);
+                tracing::warn!(%error, "segments could not be merged; they stay as they are");
+                self.unmergeable
+                    .extend(run.iter().map(|segment| segment.id.clone()));
+            }
+        }
     }
 
     /// Removes segments whose last span is older than the retention, then the oldest while there is too much.

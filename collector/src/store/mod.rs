@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod join;
 pub mod maintenance;
 pub mod manifest;
+pub mod merge;
 pub mod node;
 pub mod read;
 pub mod rebuild;

@@ -42,31 +42,40 @@ fn rebuild(directory: &Path) -> io::Result<Manifest> {
         }
         for file in fs::read_dir(partition.path())? {
             let name = file?.file_name();
-            let generation = name.to_str().and_then(|name| name.strip_suffix(".spans.parquet"));
-            let Some((text, number)) = generation.and_then(|text| Some((text, text.parse::<u64>().ok()?)))
-            else {
+            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".spans.parquet")) else {
                 continue;
             };
-            if logged.contains(&number) {
-                continue;
-            }
-            let id = format!("{}/{text}", partition.file_name().to_string_lossy());
-            match describe(&segments_directory, id) {
-                Ok(segment) => {
-                    manifest.written_generation = manifest.written_generation.max(number);
-                    manifest.spans_written += segment.spans;
-                    manifest.segments.push(segment);
-                }
+            match describe(
+                &segments_directory,
+                format!("{}/{name}", partition.file_name().to_string_lossy()),
+            ) {
+                Ok(segment) if logged.contains(&segment.generations().1) => {}
+                Ok(segment) => manifest.segments.push(segment),
                 // Removed with the other files that no manifest names.
                 Err(error) => tracing::error!(%error, "a segment cannot be read and is lost"),
             }
         }
+    }
+    // A merge that was cut off left both the merged segment and what it replaces.
+    let all = manifest.segments.clone();
+    manifest
+        .segments
+        .retain(|segment| !all.iter().any(|other| replaces(other, segment)));
+    for segment in &manifest.segments {
+        manifest.written_generation = manifest.written_generation.max(segment.generations().1);
+        manifest.spans_written += segment.spans;
     }
     // Logs are written in order: those still there come after everything committed.
     if let Some(first) = logged.first() {
         manifest.written_generation = manifest.written_generation.min(first.saturating_sub(1));
     }
     Ok(manifest)
+}
+
+/// Whether `merged` was made from `segment`, among others.
+fn replaces(merged: &Segment, segment: &Segment) -> bool {
+    let ((first, last), (from, to)) = (merged.generations(), segment.generations());
+    merged.id != segment.id && merged.partition() == segment.partition() && first <= from && to <= last
 }
 
 fn describe(directory: &Path, id: String) -> Result<Segment, super::segment::SegmentError> {

@@ -45,7 +45,8 @@ impl SegmentError {
 /// What the manifest knows of a segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// Partition directory and name, e.g. `2026-11-22T11/000000000012`.
+    /// Partition directory and generation, e.g. `2026-11-22T11/000000000012`; of a merged segment the first and the last
+    /// generation, `2026-11-22T11/000000000012-000000000034`.
     pub id: String,
     pub spans: u64,
     pub points: u64,
@@ -66,6 +67,18 @@ impl Segment {
 
     pub fn rollup_path(&self, directory: &Path) -> PathBuf {
         directory.join(format!("{}.rollup", self.id))
+    }
+
+    /// The partition's directory name.
+    pub fn partition(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+
+    /// The first and the last generation in the segment; 0 for a name of no sense.
+    pub fn generations(&self) -> (u64, u64) {
+        let name = self.id.rsplit('/').next().unwrap_or_default();
+        let (first, last) = name.split_once('-').unwrap_or((name, name));
+        (first.parse().unwrap_or(0), last.parse().unwrap_or(0))
     }
 
     /// Whether a span may have started in `from_ns..to_ns`.
