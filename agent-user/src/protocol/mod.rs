@@ -15,6 +15,7 @@ mod grpc;
 pub(crate) mod harness;
 mod http;
 mod http2;
+mod kafka;
 mod mqtt;
 mod mysql;
 mod nats;

@@ -66,6 +66,7 @@ macro_rules! protocols {
 
 protocols! {
     connections {
+        Kafka = "kafka", super::kafka::DEFINITION;
         Amqp = "amqp", super::amqp::DEFINITION;
         Mqtt = "mqtt", super::mqtt::DEFINITION;
         Nats = "nats", super::nats::DEFINITION;
