@@ -1,5 +1,5 @@
 //! The page's files, built into the binary from `web/dist`. Enters: a path. Leaves: the file, or the page itself for any
-//! path without an extension, so that the page's own addresses can be opened. Absent on purpose: everything dynamic; the
+//! path without an extension, so that the page's own addresses can be opened. Bounded: by what was built in. Absent on purpose: everything dynamic; the
 //! page asks the API.
 
 use axum::http::header::{
