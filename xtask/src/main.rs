@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod command;
 mod interrupt;
+mod proto;
 mod run;
 mod setup;
 mod test;
@@ -42,6 +43,8 @@ enum Verb {
         #[arg(long)]
         tidy: bool,
     },
+    /// Write the Rust code of the wire anew from its .proto file (needs protoc)
+    Proto,
     /// Watch this machine as it is, until Ctrl-C
     Run(run::Options),
     /// Watch a small shop of unmodified services under load, until Ctrl-C
@@ -79,6 +82,7 @@ fn act(verb: Verb) -> Result<()> {
         Verb::Run(options) => run::run(&options),
         Verb::Demo(options) => run::demo(&options),
         Verb::Bench { what } => bench::act(&what),
+        Verb::Proto => proto::run(),
         Verb::Ebpf => build::ebpf(),
         Verb::Page => build::page(),
         Verb::Build { release } => {

@@ -2,6 +2,7 @@
 
 mod overhead;
 mod paced;
+mod store;
 mod victim;
 mod vm;
 
@@ -14,11 +15,14 @@ pub(crate) enum Bench {
     Overhead(overhead::Options),
     /// The same on a machine of one processor whose time is counted in instructions
     Vm(vm::Options),
+    /// How fast the collector's store takes spans in and answers queries
+    Store(store::Options),
 }
 
 pub(crate) fn act(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
         Bench::Vm(options) => vm::run(options),
+        Bench::Store(options) => store::run(options),
     }
 }
