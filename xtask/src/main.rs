@@ -7,8 +7,8 @@ mod bench;
 mod build;
 mod check;
 mod command;
+mod fuzz;
 mod interrupt;
-mod proto;
 mod run;
 mod setup;
 mod test;
@@ -43,8 +43,6 @@ enum Verb {
         #[arg(long)]
         tidy: bool,
     },
-    /// Write the Rust code of the wire anew from its .proto file (needs protoc)
-    Proto,
     /// Watch this machine as it is, until Ctrl-C
     Run(run::Options),
     /// Watch a small shop of unmodified services under load, until Ctrl-C
@@ -54,6 +52,8 @@ enum Verb {
         #[command(subcommand)]
         what: bench::Bench,
     },
+    /// Fuzz the parsers and the reassembly of capture files
+    Fuzz(fuzz::Options),
     /// Check and test everything, as CI does
     Test,
     /// Build kernel programs, page and both binaries
@@ -81,8 +81,8 @@ fn act(verb: Verb) -> Result<()> {
         Verb::Check { tidy: false } => check::all(),
         Verb::Run(options) => run::run(&options),
         Verb::Demo(options) => run::demo(&options),
+        Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Bench { what } => bench::act(&what),
-        Verb::Proto => proto::run(),
         Verb::Ebpf => build::ebpf(),
         Verb::Page => build::page(),
         Verb::Build { release } => {

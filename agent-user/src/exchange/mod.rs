@@ -54,6 +54,10 @@ pub struct Exchange {
     pub number: ExchangeNumber,
     /// The finer of the two where the message was refined.
     pub protocol: Protocol,
+    /// The protocol of the connection.
+    pub carrier: Protocol,
+    /// When the first token of a streamed answer moved (LLM APIs).
+    pub first_token_ns: Option<TimeNs>,
     /// Which end the watched process is.
     pub local: Side,
     /// Who sent the request (or one-way message).

@@ -71,7 +71,7 @@ impl Stitcher {
         match message.class {
             Class::Request | Class::OneWay => self.request(protocol, side, message, at, losses, sink),
             Class::Response => self.response(message, at, losses, sink),
-            Class::Interim => {}
+            Class::Interim => self.interim(message.pairing, &at),
         }
     }
 
@@ -95,6 +95,8 @@ impl Stitcher {
         let exchange = Box::new(Exchange {
             number: self.next_number,
             protocol: message.refined.unwrap_or(protocol),
+            carrier: protocol,
+            first_token_ns: None,
             local: self.local,
             sender,
             request_position: at.start,
@@ -182,6 +184,16 @@ impl Stitcher {
         open.request_done |= open.response_done;
         exchange.response = Some(message);
         self.settle(place, sink);
+    }
+
+    /// Once its response has begun, of an exchange only the first interim message is of interest.
+    fn interim(&mut self, pairing: Pairing, at: &Span) {
+        let answered = self.open.iter_mut().find(|open| {
+            open.exchange.request.pairing == pairing && open.response_start.is_some() && !open.response_done
+        });
+        if let Some(open) = answered {
+            open.exchange.first_token_ns.get_or_insert(at.end_ns);
+        }
     }
 
     /// A message reported with [`Ends::Later`] by `side` is over.

@@ -15,7 +15,6 @@ mod grpc;
 pub(crate) mod harness;
 mod http;
 mod http2;
-mod kafka;
 mod mqtt;
 mod mysql;
 mod nats;
@@ -24,6 +23,8 @@ mod reader;
 pub mod recording;
 pub mod redaction;
 mod redis;
+mod refine;
+pub mod route;
 #[cfg(test)]
 mod scripted;
 pub mod statement;

@@ -57,6 +57,11 @@ macro_rules! protocols {
                 match self { $(Self::$variant => $definition.system,)* $(Self::$refined => $system,)* }
             }
 
+            /// An API on top of HTTP rather than a protocol of its own.
+            pub fn is_api(self) -> bool {
+                matches!(self, Self::GraphQl | Self::JsonRpc | Self::Elasticsearch | Self::Llm)
+            }
+
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|protocol| protocol.name() == name)
             }
@@ -66,7 +71,6 @@ macro_rules! protocols {
 
 protocols! {
     connections {
-        Kafka = "kafka", super::kafka::DEFINITION;
         Amqp = "amqp", super::amqp::DEFINITION;
         Mqtt = "mqtt", super::mqtt::DEFINITION;
         Nats = "nats", super::nats::DEFINITION;

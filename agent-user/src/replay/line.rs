@@ -66,7 +66,13 @@ impl<'a> Line<'a> {
             .flatten()
             .flat_map(|message| &message.attributes);
         Self {
-            protocol: exchange.protocol.name(),
+            // An API on top of HTTP is told by its attributes.
+            protocol: if exchange.protocol.is_api() {
+                exchange.carrier
+            } else {
+                exchange.protocol
+            }
+            .name(),
             client,
             server,
             start_unix_ns: exchange.request_start_ns,

@@ -21,6 +21,7 @@ use crate::exchange::{Exchange, Flow, FlowLosses, Sink};
 use crate::health::Ledger;
 use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
 use crate::process::{Directory, Instance};
+use crate::protocol::route::RouteTable;
 use crate::protocol::{Pairing, Settings, Side};
 use crate::span::{Endpoints, Span};
 
@@ -52,7 +53,7 @@ pub struct Pipeline {
     pub ledger: Ledger,
     notes: Notes,
     events: u64,
-    spans: u64,
+    spans: Spans,
     unknown_connections: u64,
     orders_turned_away: u64,
 }
@@ -78,7 +79,7 @@ impl Pipeline {
             ledger: Ledger::default(),
             notes: Notes::default(),
             events: 0,
-            spans: 0,
+            spans: Spans::default(),
             unknown_connections: 0,
             orders_turned_away: 0,
         }
@@ -187,7 +188,7 @@ impl Pipeline {
         }
         vec![
             ("events", self.events),
-            ("spans", self.spans),
+            ("spans", self.spans.count),
             ("connections_live", self.connections.len() as u64),
             ("processes_known", self.directory.len() as u64),
             ("processes_unreadable", processes.processes_unreadable),
@@ -402,11 +403,18 @@ fn live_facts(live: &Live) -> Facts {
     }
 }
 
+/// What all spans have in common.
+#[derive(Default)]
+struct Spans {
+    count: u64,
+    routes: RouteTable,
+}
+
 /// Takes exchanges from a flow to the link room and to the spans that wait for it.
 struct Listener<'a> {
     linker: &'a mut Linker,
     pending: &'a mut Pending,
-    spans: &'a mut u64,
+    spans: &'a mut Spans,
     connection: ConnectionId,
     facts: &'a Facts,
 }
@@ -414,7 +422,7 @@ struct Listener<'a> {
 fn listener<'a>(
     linker: &'a mut Linker,
     pending: &'a mut Pending,
-    spans: &'a mut u64,
+    spans: &'a mut Spans,
     connection: ConnectionId,
     facts: &'a Facts,
 ) -> Listener<'a> {
@@ -463,8 +471,14 @@ impl Sink for Listener<'_> {
         });
     }
 
-    fn finished(&mut self, exchange: Box<Exchange>) {
-        *self.spans += 1;
+    fn finished(&mut self, mut exchange: Box<Exchange>) {
+        self.spans.count += 1;
+        if exchange.local == Side::Server {
+            let family = exchange.protocol.family();
+            self.spans
+                .routes
+                .mark(&self.facts.instance.service, family, &mut exchange.request);
+        }
         let id = self.id(&exchange);
         let span = Span {
             instance: self.facts.instance.clone(),

@@ -76,6 +76,13 @@ fn by_family(span: &Span, visit: &mut Visit<'_>) {
     let system = span.exchange.protocol.system();
     match span.exchange.protocol.family() {
         Family::Http => {
+            if let Some(first_ns) = span.exchange.first_token_ns {
+                let seconds = first_ns.saturating_sub(span.start_ns()) as f64 / 1e9;
+                visit(
+                    "gen_ai.response.time_to_first_chunk",
+                    AttributeRef::Float(seconds),
+                );
+            }
             visit("http.request.method", AttributeRef::Text(operation));
             visit("url.path", AttributeRef::Text(target));
             if let Ok(code) = status.parse() {
@@ -94,7 +101,7 @@ fn by_family(span: &Span, visit: &mut Visit<'_>) {
             visit("db.system.name", AttributeRef::Text(system));
             visit("db.operation.name", AttributeRef::Text(operation));
             // Where the target is a key or a collection, the protocol tells the text itself.
-            if !request.attributes.iter().any(|(key, _)| *key == "db.query.text") {
+            if !has(request, "db.query.text") && !has(request, "url.path") {
                 visit("db.query.text", AttributeRef::Text(target));
             }
             if span.status() == Status::Error {

@@ -2,9 +2,9 @@
 // gives its numbers, a click narrows the range to it.
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import type { Thresholds, Timeseries } from "../api/types";
+import type { Timeseries } from "../api/types";
 import { timeAxis } from "../compute/axis";
-import { CLASSES, classLabels } from "../compute/classes";
+import { CLASS_LABELS, CLASSES } from "../compute/classes";
 import { formatClock, formatCompact, formatCount } from "../compute/format";
 import { type LoadBar, loadBars } from "../compute/load";
 import { useSize } from "../ui/size";
@@ -16,12 +16,10 @@ const TOP = 6;
 
 export function LoadChart({
   series,
-  bounds,
   from_ms,
   to_ms,
 }: {
   series: Timeseries;
-  bounds: Thresholds;
   from_ms: number;
   to_ms: number;
 }): JSX.Element {
@@ -89,7 +87,7 @@ export function LoadChart({
             {CLASSES.filter((name) => shown.classes[name] > 0).map((name) => (
               <span key={name}>
                 {" "}
-                <i class={`dot fill-${name}`} aria-hidden="true" /> {classLabels(bounds)[name]}{" "}
+                <i class={`dot fill-${name}`} aria-hidden="true" /> {CLASS_LABELS[name]}{" "}
                 {formatCompact(shown.classes[name])}
               </span>
             ))}

@@ -2,7 +2,7 @@
 
 mod overhead;
 mod paced;
-mod store;
+mod parse;
 mod victim;
 mod vm;
 
@@ -13,16 +13,16 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// What the agent costs the services it watches: throughput and p99 without and with it, its processor time and memory
     Overhead(overhead::Options),
-    /// The same on a machine of one processor whose time is counted in instructions
+    /// How fast protocols are parsed, and how much they allocate
+    Parse,
+    /// The overhead on a machine of one processor whose time is counted in instructions
     Vm(vm::Options),
-    /// How fast the collector's store takes spans in and answers queries
-    Store(store::Options),
 }
 
 pub(crate) fn act(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
+        Bench::Parse => parse::run(),
         Bench::Vm(options) => vm::run(options),
-        Bench::Store(options) => store::run(options),
     }
 }

@@ -1,6 +1,7 @@
 //! Where a message body ends: chunked framing (RFC 9112 section 7.1) and bodies that end with the connection.
 //!
-//! Bodies of known length need no state: they are skipped with their head ([`super::Ends::After`]).
+//! Bodies of known length need no state unless they are watched: they are skipped with their head
+//! ([`super::Ends::After`]).
 
 use super::head::Framing;
 use super::line::{self, Line};
@@ -10,12 +11,20 @@ use crate::protocol::Side;
 const MAX_LINE_BYTES: usize = 8 << 10;
 
 #[derive(Debug)]
-pub(super) struct Body(State);
+pub(super) struct Body {
+    state: State,
+    /// Somebody looks at the data, so it is not skipped.
+    watched: bool,
+}
 
 #[derive(Debug)]
 enum State {
+    /// So much of a watched body of known length is to come.
+    Length(u64),
     /// At the start of a chunk-size line.
     Size,
+    /// So much of a watched chunk's data is to come.
+    ChunkData(u64),
     /// Behind a chunk's data, before its line end.
     DataEnd,
     /// Behind the last chunk, at the start of a trailer line.
@@ -40,16 +49,26 @@ pub(super) enum BodyStep {
 }
 
 impl Body {
-    pub(super) fn new(framing: Framing) -> Self {
-        Self(match framing {
+    pub(super) fn new(framing: Framing, watched: bool) -> Self {
+        let state = match framing {
             Framing::Chunked => State::Size,
             Framing::UntilClose => State::UntilClose,
-            Framing::None | Framing::Length(_) | Framing::Faulty => State::Faulty,
-        })
+            Framing::Length(bytes) => State::Length(bytes),
+            Framing::None | Framing::Faulty => State::Faulty,
+        };
+        Self { state, watched }
     }
 
     pub(super) fn of_cut_head() -> Self {
-        Self(State::UntilHead)
+        Self {
+            state: State::UntilHead,
+            watched: false,
+        }
+    }
+
+    /// The data is of no interest any more.
+    pub(super) fn look_away(&mut self) {
+        self.watched = false;
     }
 
     /// Whether these are no longer bytes of this body: they begin with a head.
@@ -58,43 +77,83 @@ impl Body {
             Side::Client => line::request_line,
             Side::Server => line::status_line,
         };
-        matches!(self.0, State::UntilHead | State::UntilLastChunk) && start_line(bytes) == Line::Yes
+        matches!(self.state, State::UntilHead | State::UntilLastChunk) && start_line(bytes) == Line::Yes
     }
 
     pub(super) fn ends_with_connection(&self) -> bool {
-        matches!(self.0, State::UntilClose)
+        matches!(self.state, State::UntilClose)
     }
 
     /// Whether its message was reported as one that ends later, and has not ended yet.
     pub(super) fn owes_end(&self) -> bool {
-        matches!(self.0, State::UntilLastChunk)
+        matches!(self.state, State::UntilLastChunk)
     }
 
-    /// Whether the body can be followed although bytes at its place are missing.
-    pub(super) fn lose(&mut self) -> bool {
-        match self.0 {
+    /// Whether the body can be followed although so many bytes at its place are missing.
+    pub(super) fn lose(&mut self, missing: u64) -> bool {
+        match &mut self.state {
             State::UntilClose | State::UntilHead | State::UntilLastChunk => true,
-            // Chunk data is skipped, so what is missing here is framing.
-            State::Size | State::DataEnd | State::Trailer => {
-                self.0 = State::UntilLastChunk;
+            State::Length(rest) | State::ChunkData(rest) if missing <= *rest => {
+                *rest -= missing;
                 true
             }
-            State::Faulty => false,
+            State::Length(_) | State::Faulty => false,
+            // Chunk data that is not watched is skipped, so what is missing here is framing.
+            State::Size | State::ChunkData(_) | State::DataEnd | State::Trailer => {
+                self.state = State::UntilLastChunk;
+                true
+            }
         }
     }
 
-    pub(super) fn step(&mut self, bytes: &[u8]) -> BodyStep {
-        match self.0 {
+    /// Deals with the bytes shown; data among them is also shown to `watch`, if the body is watched.
+    pub(super) fn step(&mut self, bytes: &[u8], watch: &mut dyn FnMut(&[u8])) -> BodyStep {
+        match self.state {
+            State::Length(rest) => self.data(bytes, rest, watch),
+            State::ChunkData(rest) if rest > 0 => self.data(bytes, rest, watch),
+            State::ChunkData(_) => {
+                self.state = State::DataEnd;
+                self.step(bytes, watch)
+            }
+            _ if bytes.is_empty() => BodyStep::NeedMore,
+            State::UntilClose if self.watched => {
+                watch(bytes);
+                BodyStep::Consumed(bytes.len())
+            }
             State::UntilClose | State::UntilHead => BodyStep::Consumed(bytes.len()),
             State::UntilLastChunk if ends_with_last_chunk(bytes) => BodyStep::End(bytes.len()),
             State::UntilLastChunk => BodyStep::Consumed(bytes.len()),
             State::Faulty => BodyStep::Malformed,
-            State::Size | State::DataEnd | State::Trailer => self.chunks(bytes),
+            State::Size | State::DataEnd | State::Trailer => self.chunks(bytes, watch),
+        }
+    }
+
+    fn data(&mut self, bytes: &[u8], rest: u64, watch: &mut dyn FnMut(&[u8])) -> BodyStep {
+        let taken = bytes.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
+        if self.watched {
+            watch(&bytes[..taken]);
+        }
+        let left = rest - taken as u64;
+        let length = matches!(self.state, State::Length(_));
+        if length && left == 0 {
+            return BodyStep::End(taken);
+        }
+        let skip = !self.watched;
+        let rest = if skip { 0 } else { left };
+        self.state = if length {
+            State::Length(rest)
+        } else {
+            State::ChunkData(rest)
+        };
+        match (skip, taken) {
+            (true, _) => BodyStep::Skip(taken as u64 + left),
+            (false, 0) => BodyStep::NeedMore,
+            (false, _) => BodyStep::Consumed(taken),
         }
     }
 
     /// Takes as many whole chunks as `bytes` hold in one step.
-    fn chunks(&mut self, bytes: &[u8]) -> BodyStep {
+    fn chunks(&mut self, bytes: &[u8], watch: &mut dyn FnMut(&[u8])) -> BodyStep {
         let mut at = 0;
         loop {
             let rest = &bytes[at..];
@@ -107,13 +166,21 @@ impl Body {
             };
             let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
             at += newline + 1;
-            match self.0 {
-                State::DataEnd if line.is_empty() => self.0 = State::Size,
+            match self.state {
+                State::DataEnd if line.is_empty() => self.state = State::Size,
                 State::Size => match chunk_size(line) {
-                    Some(0) => self.0 = State::Trailer,
+                    Some(0) => self.state = State::Trailer,
                     Some(size) => {
-                        self.0 = State::DataEnd;
-                        if size >= (bytes.len() - at) as u64 {
+                        self.state = State::DataEnd;
+                        let here = &bytes[at..];
+                        if self.watched {
+                            watch(&here[..here.len().min(usize::try_from(size).unwrap_or(usize::MAX))]);
+                        }
+                        if size >= here.len() as u64 && self.watched {
+                            self.state = State::ChunkData(size - here.len() as u64);
+                            return BodyStep::Consumed(bytes.len());
+                        }
+                        if size >= here.len() as u64 {
                             return BodyStep::Skip((at as u64).saturating_add(size));
                         }
                         at += size as usize;
@@ -153,7 +220,7 @@ mod tests {
     use super::*;
 
     fn walk(bytes: &[u8]) -> BodyStep {
-        Body::new(Framing::Chunked).step(bytes)
+        Body::new(Framing::Chunked, false).step(bytes, &mut |_| ())
     }
 
     #[test]
@@ -167,22 +234,56 @@ mod tests {
 
     #[test]
     fn data_beyond_the_bytes_is_skipped() {
-        let mut body = Body::new(Framing::Chunked);
-        assert_eq!(body.step(b"ffffffff\r\nabc"), BodyStep::Skip(10 + 0xffff_ffff));
-        assert_eq!(body.step(b"\r\n0\r\n"), BodyStep::Consumed(5));
-        assert_eq!(body.step(b"\r"), BodyStep::NeedMore);
-        assert_eq!(body.step(b"\r\n"), BodyStep::End(2));
+        let mut body = Body::new(Framing::Chunked, false);
+        assert_eq!(
+            body.step(b"ffffffff\r\nabc", &mut |_| ()),
+            BodyStep::Skip(10 + 0xffff_ffff)
+        );
+        assert_eq!(body.step(b"\r\n0\r\n", &mut |_| ()), BodyStep::Consumed(5));
+        assert_eq!(body.step(b"\r", &mut |_| ()), BodyStep::NeedMore);
+        assert_eq!(body.step(b"\r\n", &mut |_| ()), BodyStep::End(2));
     }
 
     #[test]
     fn a_body_whose_framing_was_missed_ends_with_a_last_chunk_or_the_next_head() {
-        let mut body = Body::new(Framing::Chunked);
-        assert_eq!(body.step(b"5\r\n"), BodyStep::Skip(8));
-        assert!(body.lose());
-        assert_eq!(body.step(b"some data 0\r\n\r\n"), BodyStep::Consumed(15));
+        let mut body = Body::new(Framing::Chunked, false);
+        assert_eq!(body.step(b"5\r\n", &mut |_| ()), BodyStep::Skip(8));
+        assert!(body.lose(9));
+        assert_eq!(
+            body.step(b"some data 0\r\n\r\n", &mut |_| ()),
+            BodyStep::Consumed(15)
+        );
         assert!(!body.is_over(Side::Server, b"more data"));
         assert!(body.is_over(Side::Server, b"HTTP/1.1 200 OK\r\n"));
-        assert_eq!(body.step(b"data\r\n0\r\n\r\n"), BodyStep::End(11));
+        assert_eq!(body.step(b"data\r\n0\r\n\r\n", &mut |_| ()), BodyStep::End(11));
+    }
+
+    #[test]
+    fn watched_data_is_shown_and_nothing_else() {
+        for framing in [Framing::Chunked, Framing::Length(9)] {
+            for step in 1..30 {
+                let bytes: &[u8] = if framing == Framing::Chunked {
+                    b"4;x\r\nabcd\r\n5\r\nefghi\r\n0\r\n\r\n"
+                } else {
+                    b"abcdefghi"
+                };
+                let (mut body, mut seen, mut held) = (Body::new(framing, true), Vec::new(), Vec::new());
+                for part in bytes.chunks(step) {
+                    held.extend_from_slice(part);
+                    loop {
+                        let answer = body.step(&held, &mut |data| seen.extend_from_slice(data));
+                        match answer {
+                            BodyStep::Consumed(used) | BodyStep::End(used) => drop(held.drain(..used)),
+                            _ => {}
+                        }
+                        if held.is_empty() || answer == BodyStep::NeedMore {
+                            break;
+                        }
+                    }
+                }
+                assert_eq!(seen, b"abcdefghi", "{framing:?} in steps of {step}");
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use httparse::{Header, ParserConfig, Status};
 use super::Asked;
 use super::line::{is_known_method, split_at_space};
 use crate::protocol::context::ContextReader;
+use crate::protocol::refine::Refiner;
 use crate::protocol::{Attributes, Class, Ends, Message, Next, Outcome, Pairing, Protocol, Value, redaction};
 
 /// More header fields than this are a malformed head; Apache and nginx stop at 100.
@@ -27,12 +28,15 @@ pub(super) struct RequestHead {
     pub(super) message: Box<Message>,
     pub(super) framing: Framing,
     pub(super) asked: Asked,
+    /// What is to look at the body.
+    pub(super) refiner: Option<Box<Refiner>>,
 }
 
 pub(super) struct ResponseHead {
     pub(super) message: Box<Message>,
     pub(super) framing: Framing,
     pub(super) hand_over: Option<Next>,
+    pub(super) content_type: CompactString,
 }
 
 /// How the end of a body is found (RFC 9112 section 6.3).
@@ -159,7 +163,7 @@ fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHea
     let mut context = ContextReader::default();
     let mut length = ContentLength::default();
     let mut transfer = Transfer::default();
-    let mut host: &[u8] = b"";
+    let (mut host, mut content_type): (&[u8], &[u8]) = (b"", b"");
     let (mut upgrade, mut upgrades): (&[u8], bool) = (b"", false);
     for field in fields {
         let (name, value) = (field.name.as_bytes(), field.value);
@@ -168,6 +172,7 @@ fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHea
             7 if is(name, "upgrade") => upgrade = value,
             10 if is(name, "connection") => upgrades |= has_token(value, "upgrade"),
             10 if is(name, "user-agent") => set_text(&mut message.attributes, "user_agent.original", value),
+            12 if is(name, "content-type") => content_type = value,
             14 if is(name, "content-length") => length.see(value),
             17 if is(name, "transfer-encoding") => transfer.see(value),
             _ => context.see(name, value),
@@ -205,10 +210,12 @@ fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHea
         (Transfer::None, ContentLength::Bytes(bytes)) => Framing::Length(bytes),
         (Transfer::None, ContentLength::None) => Framing::None,
     };
+    let refiner = Refiner::of_request(&mut message, content_type).filter(|_| framing != Framing::None);
     RequestHead {
         message,
         framing,
         asked,
+        refiner,
     }
 }
 
@@ -225,11 +232,12 @@ fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Ask
     }
     let mut length = ContentLength::default();
     let mut transfer = Transfer::default();
-    let mut upgrade: &[u8] = b"";
+    let (mut upgrade, mut content_type): (&[u8], &[u8]) = (b"", b"");
     for field in fields {
         let (name, value) = (field.name.as_bytes(), field.value);
         match name.len() {
             7 if is(name, "upgrade") => upgrade = value,
+            12 if is(name, "content-type") => content_type = value,
             14 if is(name, "content-length") => length.see(value),
             17 if is(name, "transfer-encoding") => transfer.see(value),
             _ => {}
@@ -262,10 +270,12 @@ fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Ask
     } else {
         framing
     };
+    let content_type = CompactString::from_utf8_lossy(&content_type[..content_type.len().min(64)]);
     ResponseHead {
         message,
         framing,
         hand_over,
+        content_type,
     }
 }
 

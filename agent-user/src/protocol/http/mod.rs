@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 
 use self::body::{Body, BodyStep};
 use self::head::{Framing, Parsed};
+use super::refine::Refiner;
 use super::table::Family;
 use super::{
     Class, Definition, End, Ends, LostReason, Message, Next, Pairing, Parser, Protocol, Recovery, Resync,
@@ -75,12 +76,13 @@ struct Http1 {
 }
 
 /// A request without final response. Pairing by number instead of in order keeps what was seen before a loss valid.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Open {
     asked: Asked,
     number: u64,
     /// Its response can be told from those of requests that were not seen.
     sure: bool,
+    refiner: Option<Box<Refiner>>,
 }
 
 /// Pairs a request to upgrade with its answer, also beyond the hand-over. The answer to an upgrade to HTTP/2 is a
@@ -95,6 +97,8 @@ struct Half {
     /// Of the message whose head was the last one; a head comes next where there is none.
     body: Option<Body>,
     pairing: Option<Pairing>,
+    /// What looks at that body.
+    refiner: Option<Box<Refiner>>,
     /// The place was lost at least once: messages of this side may have gone unseen.
     incomplete: bool,
 }
@@ -104,19 +108,19 @@ impl Parser for Http1 {
         if let Some(to) = self.hand_over {
             return Step::HandOver { consumed: 0, to };
         }
-        if bytes.is_empty() {
-            return Step::NeedMore;
-        }
         let half = self.half(side);
         if half.body.as_ref().is_some_and(|body| body.is_over(side, bytes)) {
             let owes_end = half.body.take().is_some_and(|body| body.owes_end());
             if owes_end {
-                let end = Box::new(half.end());
+                let end = self.end(side);
                 return Step::End { consumed: 0, end };
             }
         }
         if let Some(step) = self.body_step(side, bytes) {
             return step;
+        }
+        if bytes.is_empty() {
+            return Step::NeedMore;
         }
         match side {
             Side::Client => self.request(bytes, false),
@@ -141,9 +145,9 @@ impl Parser for Http1 {
         step
     }
 
-    fn gap(&mut self, side: Side, _missing: u64) -> Recovery {
+    fn gap(&mut self, side: Side, missing: u64) -> Recovery {
         if let Some(body) = &mut self.half(side).body
-            && body.lose()
+            && body.lose(missing)
         {
             return Recovery::Continue;
         }
@@ -164,11 +168,11 @@ impl Parser for Http1 {
 
     fn closed(&mut self, side: Side) -> Option<End> {
         if side == Side::Server && self.ends_with_websocket() {
-            return Some(self.server.end());
+            return Some(*self.end(side));
         }
-        let half = self.half(side);
-        let until_close = half.body.take().is_some_and(|body| body.ends_with_connection());
-        until_close.then(|| half.end())
+        let body = self.half(side).body.take();
+        let until_close = body.is_some_and(|body| body.ends_with_connection());
+        until_close.then(|| *self.end(side))
     }
 }
 
@@ -181,21 +185,67 @@ impl Http1 {
     }
 
     fn body_step(&mut self, side: Side, bytes: &[u8]) -> Option<Step> {
-        let half = self.half(side);
-        let step = half.body.as_mut()?.step(bytes);
+        let (body, mut refiner) = match side {
+            Side::Client => {
+                let open = self.open.back_mut();
+                (
+                    &mut self.client.body,
+                    open.and_then(|open| open.refiner.as_deref_mut()),
+                )
+            }
+            Side::Server => (&mut self.server.body, self.server.refiner.as_deref_mut()),
+        };
+        let body = body.as_mut()?;
+        let (mut enough, mut first_token) = (refiner.is_none(), false);
+        let step = body.step(bytes, &mut |data| match (&mut refiner, side) {
+            (Some(refiner), Side::Client) => enough |= !refiner.request_body(data),
+            (Some(refiner), Side::Server) => first_token |= refiner.response_body(data),
+            (None, _) => {}
+        });
+        if enough {
+            body.look_away();
+        }
         Some(match step {
             BodyStep::NeedMore => Step::NeedMore,
+            BodyStep::Consumed(consumed) if first_token => self.first_token(consumed),
             BodyStep::Consumed(consumed) => Step::Consumed(consumed),
             BodyStep::Skip(bytes) => Step::Skip(bytes),
             BodyStep::End(consumed) => {
-                half.body = None;
+                self.half(side).body = None;
                 Step::End {
                     consumed,
-                    end: Box::new(half.end()),
+                    end: self.end(side),
                 }
             }
             BodyStep::Malformed => self.lost(side, LostReason::Malformed),
         })
+    }
+
+    /// Tells the time of a streamed answer's first token.
+    fn first_token(&self, consumed: usize) -> Step {
+        let pairing = self.server.pairing.unwrap_or(UNPAIRED);
+        Step::Message {
+            consumed,
+            message: Message::new(Class::Interim, pairing, Ends::Here),
+        }
+    }
+
+    /// The end of the message under way on a side.
+    fn end(&mut self, side: Side) -> Box<End> {
+        let mut end = self.half(side).end();
+        match side {
+            Side::Client => {
+                if let Some(refiner) = self.open.back_mut().and_then(|open| open.refiner.as_mut()) {
+                    refiner.request_end(&mut end);
+                }
+            }
+            Side::Server => {
+                if let Some(mut refiner) = self.server.refiner.take() {
+                    refiner.response_end(&mut end);
+                }
+            }
+        }
+        Box::new(end)
     }
 
     fn request(&mut self, bytes: &[u8], cut: bool) -> Step {
@@ -217,14 +267,17 @@ impl Http1 {
         self.requests += 1;
         let upgrade = matches!(head.asked, Asked::Upgrade | Asked::UpgradeHttp2);
         let number = if upgrade { UPGRADE } else { self.requests + UPGRADE };
+        let watched = head.refiner.is_some();
         self.open.push_back(Open {
             asked: head.asked,
             number,
             sure: !self.unsure,
+            refiner: head.refiner,
         });
         let pairing = Pairing::Id(number);
         head.message.pairing = pairing;
-        self.client.begin(&mut head.message, head.framing, pairing);
+        self.client
+            .begin(&mut head.message, head.framing, pairing, watched);
         Step::Message {
             consumed,
             message: head.message,
@@ -232,7 +285,7 @@ impl Http1 {
     }
 
     fn response(&mut self, bytes: &[u8], cut: bool) -> Step {
-        let open = self.open.front().copied();
+        let open = self.open.front();
         if open.is_none() && !self.client.incomplete && !self.server.incomplete {
             return Step::AwaitPeer;
         }
@@ -244,15 +297,18 @@ impl Http1 {
                 Parsed::Partial => return self.lost(Side::Server, LostReason::TooLarge),
                 Parsed::Malformed => return self.lost(Side::Server, LostReason::Malformed),
             };
-        let pairing = open
-            .filter(|open| open.sure)
-            .map_or(UNPAIRED, |open| Pairing::Id(open.number));
+        let sure = open.filter(|open| open.sure);
+        let pairing = sure.map_or(UNPAIRED, |open| Pairing::Id(open.number));
         head.message.pairing = pairing;
         if head.message.class == Class::Response {
-            self.open.pop_front();
+            let answered = self.open.pop_front();
+            self.server.refiner = answered.and_then(|open| open.refiner);
         }
+        let refiner = self.server.refiner.as_mut();
+        let watched = refiner.is_some_and(|refiner| refiner.response_head(head.content_type.as_bytes()));
         self.hand_over = head.hand_over;
-        self.server.begin(&mut head.message, head.framing, pairing);
+        self.server
+            .begin(&mut head.message, head.framing, pairing, watched);
         if self.ends_with_websocket() {
             head.message.ends = Ends::Later;
         }
@@ -275,6 +331,7 @@ impl Http1 {
     fn lose_place(&mut self, side: Side) {
         let half = self.half(side);
         half.body = None;
+        half.refiner = None;
         half.incomplete = true;
         self.unsure |= self.pipelined;
         if side == Side::Server {
@@ -285,14 +342,14 @@ impl Http1 {
 }
 
 impl Half {
-    fn begin(&mut self, message: &mut Message, framing: Framing, pairing: Pairing) {
+    fn begin(&mut self, message: &mut Message, framing: Framing, pairing: Pairing, watched: bool) {
         self.pairing = Some(pairing);
         self.body = None;
         message.ends = match framing {
             Framing::None | Framing::Length(0) => Ends::Here,
-            Framing::Length(bytes) => Ends::After(bytes),
-            Framing::Chunked | Framing::UntilClose | Framing::Faulty => {
-                self.body = Some(Body::new(framing));
+            Framing::Length(bytes) if !watched => Ends::After(bytes),
+            Framing::Length(_) | Framing::Chunked | Framing::UntilClose | Framing::Faulty => {
+                self.body = Some(Body::new(framing, watched));
                 Ends::Later
             }
         };
