@@ -28,12 +28,21 @@ impl Current {
         }
         // SAFETY: entries are replaced as a whole; a torn read of three integers does no harm.
         let rule = unsafe { PROCESSES.get(pid) }.copied().unwrap_or_default();
-        (rule.flags & PROCESS_IGNORED == 0).then_some(Self { pid, tid: both as u32, rule })
+        (rule.flags & PROCESS_IGNORED == 0).then_some(Self {
+            pid,
+            tid: both as u32,
+            rule,
+        })
     }
 
     #[inline(always)]
     pub fn record(&self) -> ActorRecord {
-        let mut actor = ActorRecord { pid: self.pid, tid: self.tid, goroutine: 0, parent_goroutine: 0 };
+        let mut actor = ActorRecord {
+            pid: self.pid,
+            tid: self.tid,
+            goroutine: 0,
+            parent_goroutine: 0,
+        };
         if self.rule.flags & PROCESS_GO != 0 {
             goroutine(&self.rule, &mut actor);
         }
@@ -47,10 +56,15 @@ impl Current {
 fn goroutine(rule: &ProcessRule, actor: &mut ActorRecord) {
     // SAFETY: the helper has no preconditions.
     let task = unsafe { bpf_get_current_task() };
-    let Some(fsbase) = read::kernel::<u64>(task, offset::task_fsbase()) else { return };
-    let Some(g) = read::user::<u64>(fsbase.wrapping_sub(8)) else { return };
+    let Some(fsbase) = read::kernel::<u64>(task, offset::task_fsbase()) else {
+        return;
+    };
+    let Some(g) = read::user::<u64>(fsbase.wrapping_sub(8)) else {
+        return;
+    };
     actor.goroutine = read::user::<u64>(g.wrapping_add(rule.goroutine_offset as u64)).unwrap_or(0);
     if rule.parent_goroutine_offset != 0 {
-        actor.parent_goroutine = read::user::<u64>(g.wrapping_add(rule.parent_goroutine_offset as u64)).unwrap_or(0);
+        actor.parent_goroutine =
+            read::user::<u64>(g.wrapping_add(rule.parent_goroutine_offset as u64)).unwrap_or(0);
     }
 }

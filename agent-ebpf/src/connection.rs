@@ -11,8 +11,8 @@ use spanhound_common::{
     Loss, OpenedRecord, PortRule,
     limits::UNIX_PATH_BYTES,
     record::{
-        FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, ROLE_CLIENT, ROLE_SERVER,
-        ROLE_UNKNOWN, TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX,
+        FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, ROLE_CLIENT,
+        ROLE_SERVER, ROLE_UNKNOWN, TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX,
     },
     rule::{CONNECTION_CPU_BITS, PROCESS_CHOSEN},
 };
@@ -165,7 +165,8 @@ pub fn meet(moved: &Moved, current: &Current) -> Option<*mut Connection> {
 fn inode(sock: u64) -> u64 {
     match read::kernel::<u64>(sock, offset::sock_socket()) {
         Some(socket) if socket != 0 && known(offset::inode_of_socket()) => {
-            read::kernel::<u64>(socket + offset::inode_of_socket() as u64, offset::inode_number()).unwrap_or(0)
+            read::kernel::<u64>(socket + offset::inode_of_socket() as u64, offset::inode_number())
+                .unwrap_or(0)
         }
         _ => 0,
     }
@@ -214,7 +215,9 @@ fn wanted(sock: u64, family: u16, current: &Current) -> bool {
 
 #[inline(always)]
 fn number() -> u64 {
-    let Some(count) = NUMBERED.get_ptr_mut(0) else { return 0 };
+    let Some(count) = NUMBERED.get_ptr_mut(0) else {
+        return 0;
+    };
     // SAFETY: this processor's own counter.
     let cpu = unsafe {
         *count += 1;
@@ -229,7 +232,14 @@ fn insert(key: u64, connection: &Connection) -> Option<*mut Connection> {
     if CONNECTIONS.insert(key, connection, BPF_NOEXIST as u64).is_err() {
         // Another processor was first, or there is no room.
         let race = CONNECTIONS.get_ptr_mut(key).is_some();
-        emit::lost(if race { Loss::OpeningRace } else { Loss::ConnectionMapFull }, 1);
+        emit::lost(
+            if race {
+                Loss::OpeningRace
+            } else {
+                Loss::ConnectionMapFull
+            },
+            1,
+        );
         return None;
     }
     CONNECTIONS.get_ptr_mut(key)
@@ -262,7 +272,9 @@ fn standing(sock: u64) -> Option<Standing> {
         // `bytes_acked` counts the SYN at the end that sent it first (tcp_rcv_synsent_state_process acknowledges it as
         // data), not at the end that accepted: against the payload acknowledged, that tells the ends apart. Once a FIN
         // was sent it may be in there too.
-        let acked_payload = sent.wrapping_sub(again).wrapping_sub(nxt.wrapping_sub(una) as u64);
+        let acked_payload = sent
+            .wrapping_sub(again)
+            .wrapping_sub(nxt.wrapping_sub(una) as u64);
         let role = match acked.wrapping_sub(acked_payload) {
             _ if state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT => ROLE_UNKNOWN,
             0 => ROLE_SERVER,
@@ -271,7 +283,9 @@ fn standing(sock: u64) -> Option<Standing> {
         };
         let syn = if role == ROLE_CLIENT { 1 } else { 0 };
         return Some(Standing {
-            out: acked.wrapping_sub(syn).wrapping_add(write.wrapping_sub(una) as u64),
+            out: acked
+                .wrapping_sub(syn)
+                .wrapping_add(write.wrapping_sub(una) as u64),
             in_: received.wrapping_sub(rcv_nxt.wrapping_sub(copied) as u64),
             first_out: una.wrapping_sub(acked as u32).wrapping_add(syn as u32),
             first_in: rcv_nxt.wrapping_sub(received as u32),
@@ -313,8 +327,15 @@ fn announce(
             record.network_namespace = read::kernel::<u32>(net, offset::net_inum()).unwrap_or(0);
         }
         // The sequence number of the first byte is one behind the initial one (the SYN has a number of its own).
-        let (own, peer) = (connection.first_out.wrapping_sub(1), connection.first_in.wrapping_sub(1));
-        (record.client_sequence, record.server_sequence) = if role == ROLE_CLIENT { (own, peer) } else { (peer, own) };
+        let (own, peer) = (
+            connection.first_out.wrapping_sub(1),
+            connection.first_in.wrapping_sub(1),
+        );
+        (record.client_sequence, record.server_sequence) = if role == ROLE_CLIENT {
+            (own, peer)
+        } else {
+            (peer, own)
+        };
         record.family = match family {
             AF_INET => FAMILY_IPV4,
             AF_INET6 => FAMILY_IPV6,
@@ -360,8 +381,14 @@ unsafe fn unix_path(sock: u64, record: &mut OpenedRecord) {
         return;
     }
     // The length counts `sun_family`.
-    let len = read::kernel::<u32>(address, offset::unix_address_len()).unwrap_or(0).saturating_sub(2);
-    let len = if len > UNIX_PATH_BYTES as u32 { UNIX_PATH_BYTES as u32 } else { len };
+    let len = read::kernel::<u32>(address, offset::unix_address_len())
+        .unwrap_or(0)
+        .saturating_sub(2);
+    let len = if len > UNIX_PATH_BYTES as u32 {
+        UNIX_PATH_BYTES as u32
+    } else {
+        len
+    };
     // SAFETY: the record's path holds as many bytes.
     unsafe {
         let path = (&raw mut record.unix_path).cast::<u8>();

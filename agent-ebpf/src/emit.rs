@@ -25,7 +25,11 @@ pub fn lost(loss: Loss, amount: u64) {
 pub fn wake_flags() -> u64 {
     // SAFETY: a map of ours and a query the helper knows.
     let waiting = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), AVAILABLE_DATA) };
-    if waiting > switch::wake_bytes() as u64 { BPF_RB_FORCE_WAKEUP as u64 } else { BPF_RB_NO_WAKEUP as u64 }
+    if waiting > switch::wake_bytes() as u64 {
+        BPF_RB_FORCE_WAKEUP as u64
+    } else {
+        BPF_RB_NO_WAKEUP as u64
+    }
 }
 
 /// Writes a record from memory of ours.
@@ -38,7 +42,12 @@ pub unsafe fn output(record: *const u8, len: u32, loss: Loss) -> bool {
     let flags = wake_flags();
     // SAFETY: a map of ours, and the caller's promise.
     let failed = unsafe {
-        bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), record.cast_mut().cast(), len as u64, flags)
+        bpf_ringbuf_output(
+            (&raw const EVENTS).cast_mut().cast(),
+            record.cast_mut().cast(),
+            len as u64,
+            flags,
+        )
     };
     if failed != 0 {
         lost(loss, 1);

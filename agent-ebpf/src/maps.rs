@@ -6,9 +6,7 @@ use aya_ebpf::{
 };
 use spanhound_common::{
     ConnectionSetting, Loss, ProcessRule,
-    limits::{
-        CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT, SETTINGS_DEFAULT,
-    },
+    limits::{CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT, SETTINGS_DEFAULT},
 };
 
 use crate::{connection::Connection, payload::Scratch};

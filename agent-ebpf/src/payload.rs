@@ -43,16 +43,30 @@ pub struct Payload {
 
 impl Payload {
     /// The bytes cannot be reached; they are counted.
-    pub const NONE: Self = Self { address: 0, buffers: 0, array_in_kernel: false, skip: 0, scratch: 0 };
+    pub const NONE: Self = Self {
+        address: 0,
+        buffers: 0,
+        array_in_kernel: false,
+        skip: 0,
+        scratch: 0,
+    };
 
     #[inline(always)]
     pub fn buffer(address: u64) -> Self {
-        Self { address, ..Self::NONE }
+        Self {
+            address,
+            ..Self::NONE
+        }
     }
 
     #[inline(always)]
     pub fn vector(array: u64, buffers: u64, scratch: u32) -> Self {
-        Self { address: array, buffers, scratch, ..Self::NONE }
+        Self {
+            address: array,
+            buffers,
+            scratch,
+            ..Self::NONE
+        }
     }
 }
 
@@ -87,7 +101,8 @@ fn contiguous(header: &DataRecord, address: u64, wanted: u64) {
 fn reserved<const SIZE: u64>(header: &DataRecord, address: u64, wanted: u64) {
     // SAFETY: a map of ours.
     let place =
-        unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), HEADER as u64 + SIZE, 0) }.cast::<u8>();
+        unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), HEADER as u64 + SIZE, 0) }
+            .cast::<u8>();
     if place.is_null() {
         emit::lost(Loss::RingFullData, 1);
         return;
@@ -136,7 +151,9 @@ struct Buffer {
 /// Several buffers are put together in this processor's scratch first.
 #[inline(never)]
 fn gathered(header: &DataRecord, payload: &Payload, wanted: u64) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(payload.scratch) else { return };
+    let Some(scratch) = SCRATCH.get_ptr_mut(payload.scratch) else {
+        return;
+    };
     const LIMIT: u64 = GATHERED_BYTES_MAX as u64;
     let wanted = if wanted > LIMIT { LIMIT } else { wanted };
     // SAFETY: the map's value, this program's alone (see `Payload::scratch`).
@@ -149,7 +166,11 @@ fn gathered(header: &DataRecord, payload: &Payload, wanted: u64) {
             break;
         }
         let place = payload.address.wrapping_add(index * size_of::<Buffer>() as u64);
-        let buffer = if payload.array_in_kernel { read::kernel::<Buffer>(place, 0) } else { read::user(place) };
+        let buffer = if payload.array_in_kernel {
+            read::kernel::<Buffer>(place, 0)
+        } else {
+            read::user(place)
+        };
         let Some(buffer) = buffer else {
             emit::lost(Loss::UnreadablePayload, 1);
             break;
@@ -164,7 +185,13 @@ fn gathered(header: &DataRecord, payload: &Payload, wanted: u64) {
         let take = masked::<{ 2 * LIMIT - 1 }>(if rest < room { rest } else { room });
         let at = masked::<{ LIMIT - 1 }>(filled);
         // SAFETY: `at` is below the limit, `take` below twice the limit, and the bytes are three times the limit.
-        if !unsafe { read::user_bytes(bytes.add(at as usize), take as u32, buffer.address.wrapping_add(skip)) } {
+        if !unsafe {
+            read::user_bytes(
+                bytes.add(at as usize),
+                take as u32,
+                buffer.address.wrapping_add(skip),
+            )
+        } {
             emit::lost(Loss::UnreadablePayload, 1);
             break;
         }

@@ -15,7 +15,11 @@ pub fn kernel<T: Copy>(base: u64, offset: u32) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination is as long as said; the helper checks the source.
     let failed = unsafe {
-        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, (base + offset as u64) as *const _)
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            (base + offset as u64) as *const _,
+        )
     };
     // SAFETY: the helper fills (or zeroes) the whole value; `T` is a plain integer or array of them.
     (failed == 0).then(|| unsafe { value.assume_init() })
@@ -27,7 +31,11 @@ pub fn user<T: Copy>(address: u64) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the destination is as long as said; the helper checks the source.
     let failed = unsafe {
-        bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _)
+        bpf_probe_read_user(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        )
     };
     // SAFETY: as in `kernel`.
     (failed == 0).then(|| unsafe { value.assume_init() })

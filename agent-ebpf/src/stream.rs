@@ -37,7 +37,15 @@ pub struct Moved {
 impl Moved {
     #[inline(always)]
     pub fn stream(sock: u64, out: bool, bytes: u64, payload: Payload) -> Self {
-        Self { sock, key: sock, out, bytes, entered_ns: 0, settled: true, payload }
+        Self {
+            sock,
+            key: sock,
+            out,
+            bytes,
+            entered_ns: 0,
+            settled: true,
+            payload,
+        }
     }
 }
 
@@ -75,21 +83,30 @@ pub fn moved(moved: &Moved) {
         return;
     }
     let position = place(moved, known);
-    let Some(budget) = budget(known.id, moved.out) else { return };
+    let Some(budget) = budget(known.id, moved.out) else {
+        return;
+    };
     let mut header = DataRecord {
         kind: Kind::Data as u8,
         direction: if moved.out { DIRECTION_OUT } else { DIRECTION_IN },
         flags: 0,
         captured: 0,
         connection: known.id,
-        // SAFETY: the helper has no preconditions.
-        time_ns: if moved.entered_ns != 0 { moved.entered_ns } else { unsafe { bpf_ktime_get_ns() } },
+        time_ns: if moved.entered_ns != 0 {
+            moved.entered_ns
+        } else {
+            // SAFETY: the helper has no preconditions.
+            unsafe { bpf_ktime_get_ns() }
+        },
         actor: current.record(),
         position,
         moved: moved.bytes,
     };
     let budget = budget as u64;
-    if moved.bytes <= budget + TAIL_BYTES as u64 || budget == 0 || known.flags & (SEQUENCE_IN | SEQUENCE_OUT) == 0 {
+    if moved.bytes <= budget + TAIL_BYTES as u64
+        || budget == 0
+        || known.flags & (SEQUENCE_IN | SEQUENCE_OUT) == 0
+    {
         let wanted = if moved.bytes < budget { moved.bytes } else { budget };
         return payload::emit_with(&header, &moved.payload, wanted);
     }
@@ -99,7 +116,10 @@ pub fn moved(moved: &Moved) {
     header.position = position.wrapping_add(before_tail);
     header.moved = TAIL_BYTES as u64;
     header.flags = DATA_CONTINUES;
-    let tail = Payload { skip: moved.payload.skip + before_tail, ..moved.payload };
+    let tail = Payload {
+        skip: moved.payload.skip + before_tail,
+        ..moved.payload
+    };
     payload::emit_with(&header, &tail, TAIL_BYTES as u64);
 }
 
@@ -121,25 +141,40 @@ fn budget(id: u64, out: bool) -> Option<u32> {
 fn place(moved: &Moved, known: &mut Connection) -> u64 {
     let (next, first, field, flag) = if moved.out {
         known.seen_out += moved.bytes;
-        (known.next_out, known.first_out, offset::tcp_write_seq(), SEQUENCE_OUT)
+        (
+            known.next_out,
+            known.first_out,
+            offset::tcp_write_seq(),
+            SEQUENCE_OUT,
+        )
     } else {
         known.seen_in += moved.bytes;
-        (known.next_in, known.first_in, offset::tcp_copied_seq(), SEQUENCE_IN)
+        (
+            known.next_in,
+            known.first_in,
+            offset::tcp_copied_seq(),
+            SEQUENCE_IN,
+        )
     };
     let mut position = next;
-    if known.flags & flag != 0 && moved.settled {
-        if let Some(sequence) = read::kernel::<u32>(moved.sock, field) {
-            let end = next.wrapping_add(moved.bytes);
-            let ahead = sequence.wrapping_sub(first).wrapping_sub(end as u32) as i32;
-            // One more than expected on the way in is the peer's FIN, read together with its last data.
-            if !(ahead == 0 || (ahead == 1 && !moved.out)) {
-                position = next.wrapping_add(ahead as i64 as u64);
-            }
+    if known.flags & flag != 0
+        && moved.settled
+        && let Some(sequence) = read::kernel::<u32>(moved.sock, field)
+    {
+        let end = next.wrapping_add(moved.bytes);
+        let ahead = sequence.wrapping_sub(first).wrapping_sub(end as u32) as i32;
+        // One more than expected on the way in is the peer's FIN, read together with its last data.
+        if !(ahead == 0 || (ahead == 1 && !moved.out)) {
+            position = next.wrapping_add(ahead as i64 as u64);
         }
     }
     let end = position.wrapping_add(moved.bytes);
     if end > next {
-        if moved.out { known.next_out = end } else { known.next_in = end }
+        if moved.out {
+            known.next_out = end
+        } else {
+            known.next_in = end
+        }
     }
     position
 }

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-/// The repository's root.
+/// The repository's root: that of the package cargo runs, else that of the sources we were compiled from.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = Path::new(&package);
+    // Both of ours, xtask and tests, lie directly below it.
+    package.parent().unwrap_or(package).to_path_buf()
 }
 
 /// Cargo's target directory: everything xtask makes is below it, so that `cargo clean` removes it.

@@ -77,7 +77,9 @@ impl Call {
         match self.number {
             READ | WRITE | RECVFROM | SENDTO => Payload::buffer(self.second),
             READV | WRITEV | PREADV2 | PWRITEV2 => Payload::vector(self.second, self.third, scratch),
-            RECVMSG | SENDMSG => Message::read(self.second).map_or(Payload::NONE, |message| message.payload(scratch)),
+            RECVMSG | SENDMSG => {
+                Message::read(self.second).map_or(Payload::NONE, |message| message.payload(scratch))
+            }
             _ => Payload::NONE,
         }
     }

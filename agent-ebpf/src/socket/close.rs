@@ -19,7 +19,9 @@ use crate::{
 pub fn socket_destroyed(ctx: BtfTracePointContext) -> i32 {
     let sock: u64 = ctx.arg(0);
     // SAFETY: copied at once; nobody uses the socket any more.
-    let Some(known) = unsafe { CONNECTIONS.get(sock) }.copied() else { return 0 };
+    let Some(known) = unsafe { CONNECTIONS.get(sock) }.copied() else {
+        return 0;
+    };
     let _ = CONNECTIONS.remove(sock);
     if known.flags & (UNWANTED | OPENING) == 0 {
         closed(sock, &known);
@@ -37,8 +39,20 @@ pub fn gone(known: &Connection) {
 
 #[inline(always)]
 fn closed(sock: u64, known: &Connection) {
-    let sent = total(sock, offset::tcp_write_seq(), known.first_out, known.next_out, known.flags & SEQUENCE_OUT);
-    let received = total(sock, offset::tcp_copied_seq(), known.first_in, known.next_in, known.flags & SEQUENCE_IN);
+    let sent = total(
+        sock,
+        offset::tcp_write_seq(),
+        known.first_out,
+        known.next_out,
+        known.flags & SEQUENCE_OUT,
+    );
+    let received = total(
+        sock,
+        offset::tcp_copied_seq(),
+        known.first_in,
+        known.next_in,
+        known.flags & SEQUENCE_IN,
+    );
     let totals = match (sent, received) {
         (Some(sent), Some(received)) => {
             let unseen = sent.saturating_sub(known.seen_out) + received.saturating_sub(known.seen_in);
@@ -62,7 +76,12 @@ fn tell(known: &Connection, totals: Option<(u64, u64)>) {
         connection: known.id,
         // SAFETY: the helper has no preconditions.
         time_ns: unsafe { bpf_ktime_get_ns() },
-        actor: ActorRecord { pid: known.pid, tid: known.tid, goroutine: 0, parent_goroutine: 0 },
+        actor: ActorRecord {
+            pid: known.pid,
+            tid: known.tid,
+            goroutine: 0,
+            parent_goroutine: 0,
+        },
         sent_bytes,
         received_bytes,
     };

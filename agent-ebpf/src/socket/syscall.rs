@@ -44,7 +44,9 @@ pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
         sock = socket_of(call.third);
         out = true;
     }
-    let Some(sock) = sock.map(NonZeroU64::get) else { return 0 };
+    let Some(sock) = sock.map(NonZeroU64::get) else {
+        return 0;
+    };
     if call.number == call::RECVMMSG || call.number == call::SENDMMSG {
         batch(sock, out, &call, returned as u64);
     } else {
@@ -68,7 +70,9 @@ fn batch(sock: u64, out: bool, call: &Call, messages: u64) {
         }
         let at = call.second.wrapping_add(index * MESSAGE_BYTES);
         index += 1;
-        let (Some(message), Some(len)) = (Message::read(at), read::user::<u32>(at + LEN_AT)) else { break };
+        let (Some(message), Some(len)) = (Message::read(at), read::user::<u32>(at + LEN_AT)) else {
+            break;
+        };
         // The first buffer of each: a loop within this one is more than the verifier follows to the end.
         let address = read::user::<u64>(message.buffers).unwrap_or(0);
         let mut one = Moved::stream(sock, out, len as u64, Payload::buffer(address));

@@ -1,7 +1,11 @@
 //! The socket layer's own tracepoints (Linux 6.3): they fire only when data moves through a socket, by whatever call.
 //! Where the bytes are is in the registers of the call the current thread is in.
 
-use aya_ebpf::{helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs}, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
 
 use super::call::{Call, MSG_ERRQUEUE, MSG_PEEK};
 use crate::{
