@@ -50,8 +50,8 @@ impl Default for Parameters {
     fn default() -> Self {
         Self {
             rounds: 3,
-            burn_in: 3,
-            samples: 16,
+            burn_in: 20,
+            samples: 100,
             certain_after: 4.0,
             certain: 0.995,
             warm_up_requests: 500,
@@ -59,7 +59,7 @@ impl Default for Parameters {
             patience_ns: 2_000_000_000,
             held_spans: 32_768,
             examples: 512,
-            error_budget: 0.005,
+            error_budget: 0.004,
         }
     }
 }

@@ -37,7 +37,7 @@ const HINT_ODDS: f32 = 20.0;
 /// Requests of one sequence of calls needed before classes are told apart: fewer would make classes of noise.
 const SPLIT_AFTER: usize = 50;
 /// Rounds of class learning where the assignment is given.
-const CLASS_ROUNDS: usize = 6;
+const CLASS_ROUNDS: usize = 4;
 const EVEN: PerClass = [1.0 / CLASSES as f32; CLASSES];
 
 impl Model {

@@ -42,6 +42,19 @@ fn call_of(name: u32) -> u32 {
     3 + name
 }
 
+/// Event, calls before (at most [`DEPTH`]) and destination in one number: it is hashed for every step of every proposal.
+fn packed(from: u32, calls: u32, to: u32) -> u64 {
+    u64::from(from) << 32 | u64::from(calls) << 24 | u64::from(to)
+}
+
+fn unpacked(key: u64) -> (u32, u32, u32) {
+    (
+        (key >> 32) as u32,
+        (key >> 24 & 0xFF) as u32,
+        (key & 0xFF_FFFF) as u32,
+    )
+}
+
 #[derive(Clone, Copy, Default)]
 struct Step {
     count: PerClass,
@@ -54,12 +67,12 @@ pub(super) struct Shape {
     weights: PerClass,
     log_weights: PerClass,
     /// By event, calls before, and destination.
-    steps: FxHashMap<(u32, u32, u32), Step>,
-    /// By event and calls before: all steps from there.
-    totals: FxHashMap<(u32, u32), PerClass>,
+    steps: FxHashMap<u64, Step>,
+    /// By event and calls before: all steps from there; the log is that of a step never seen there.
+    totals: FxHashMap<(u32, u32), Step>,
     /// By event and destination, regardless of the calls before.
     coarse: FxHashMap<(u32, u32), (Step, Density)>,
-    coarse_totals: FxHashMap<u32, PerClass>,
+    coarse_totals: FxHashMap<u32, Step>,
     durations: FxHashMap<u32, Density>,
 }
 
@@ -157,19 +170,19 @@ impl Shape {
 
     fn step(&self, from: u32, calls: u32, to: u32) -> PerClass {
         let calls = calls.min(DEPTH);
-        if let Some(step) = self.steps.get(&(from, calls, to)) {
+        if let Some(step) = self.steps.get(&packed(from, calls, to)) {
             return step.log;
         }
-        let coarse = self.coarse.get(&(from, to)).map_or_else(
-            || {
-                self.coarse_totals
-                    .get(&from)
-                    .map_or([1.0; CLASSES], |total| total.map(any))
-            },
-            |(step, _)| step.log.map(f32::exp),
-        );
-        let total = self.totals.get(&(from, calls)).copied().unwrap_or_default();
-        from_fn(|class| (PRIOR_STEPS * coarse[class] / (total[class] + PRIOR_STEPS)).ln())
+        // Never seen here: as much as is left for it, in what is known regardless of the calls before.
+        let mut log = match (self.coarse.get(&(from, to)), self.coarse_totals.get(&from)) {
+            (Some((step, _)), _) => step.log,
+            (None, Some(total)) => total.log,
+            (None, None) => [0.0; CLASSES],
+        };
+        if let Some(total) = self.totals.get(&(from, calls)) {
+            add(&mut log, &total.log);
+        }
+        log
     }
 
     // ---- one call at a time, for a first guess ----
@@ -245,11 +258,18 @@ impl Shape {
         );
         for (from, before, to, gap) in steps {
             add(
-                &mut self.steps.entry((from, before.min(DEPTH), to)).or_default().count,
+                &mut self
+                    .steps
+                    .entry(packed(from, before.min(DEPTH), to))
+                    .or_default()
+                    .count,
                 weights,
             );
-            add(self.totals.entry((from, before.min(DEPTH))).or_default(), weights);
-            add(self.coarse_totals.entry(from).or_default(), weights);
+            add(
+                &mut self.totals.entry((from, before.min(DEPTH))).or_default().count,
+                weights,
+            );
+            add(&mut self.coarse_totals.entry(from).or_default().count, weights);
             let (step, density) = self
                 .coarse
                 .entry((from, to))
@@ -275,23 +295,40 @@ impl Shape {
             self.log_weights[class] = share.ln();
         }
         for ((from, _), (step, density)) in &mut self.coarse {
-            let total = self.coarse_totals.get(from).copied().unwrap_or_default();
+            let total = self
+                .coarse_totals
+                .get(from)
+                .map(|total| total.count)
+                .unwrap_or_default();
             step.log = from_fn(|class| {
                 let share = step.count[class] / (total[class] + PRIOR_ANY) + any(total[class]);
                 share.min(1.0).ln()
             });
             density.refresh();
         }
-        for ((from, calls, to), step) in &mut self.steps {
-            let total = self.totals.get(&(*from, *calls)).copied().unwrap_or_default();
+        for (key, step) in &mut self.steps {
+            let (from, calls, to) = unpacked(*key);
+            let total = self
+                .totals
+                .get(&(from, calls))
+                .map(|total| total.count)
+                .unwrap_or_default();
             let coarse = self
                 .coarse
-                .get(&(*from, *to))
+                .get(&(from, to))
                 .map_or([0.0; CLASSES], |(coarse, _)| coarse.log.map(f32::exp));
             step.log = from_fn(|class| {
                 let share = (step.count[class] + PRIOR_STEPS * coarse[class]) / (total[class] + PRIOR_STEPS);
                 share.max(1e-9).ln()
             });
+        }
+        for total in self.totals.values_mut() {
+            total.log = total
+                .count
+                .map(|count| (PRIOR_STEPS / (count + PRIOR_STEPS)).ln());
+        }
+        for total in self.coarse_totals.values_mut() {
+            total.log = total.count.map(|count| any(count).ln());
         }
         self.durations.values_mut().for_each(Density::refresh);
     }

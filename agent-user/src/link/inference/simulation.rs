@@ -235,7 +235,7 @@ fn one(acts: Vec<Act>, interval_us: f64) -> Application {
     }];
     Application {
         kinds,
-        requests: 800,
+        requests: 500,
         interval_us,
         background: None,
     }
@@ -378,7 +378,7 @@ fn several_kinds_and_background() {
             name,
             &Application {
                 kinds: kinds(),
-                requests: 800,
+                requests: 500,
                 interval_us,
                 background,
             },

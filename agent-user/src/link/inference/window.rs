@@ -249,7 +249,7 @@ impl<'a> Window<'a> {
                 continue;
             }
             // What has been certain for a while is looked at less often.
-            if self.visits[call] >= parameters.certain_after && self.rng.u8(..) >= 32 {
+            if self.visits[call] >= parameters.certain_after && self.rng.u8(..) >= 16 {
                 let sure = self.candidates[call]
                     .iter()
                     .any(|c| c.share >= parameters.certain * self.visits[call]);
@@ -514,7 +514,7 @@ impl<'a> Window<'a> {
 }
 
 /// One in so many requests is looked at again, against so many earlier and later ones, when both made few calls.
-const REPAIRED_SHARE: usize = 20;
+const REPAIRED_SHARE: usize = 12;
 const RIVALS: usize = 4;
 const DIVIDED: usize = 7;
 
