@@ -13,8 +13,18 @@ function refuse(page, pattern) {
 }
 
 async function noSidewaysScroll(page) {
-  const [content, view] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-  assert.ok(content <= view, `the page is ${content} px wide on a ${view} px screen`);
+  // Not innerWidth: a phone zooms out to show what is too wide, and innerWidth grows with it.
+  const { width } = page.viewportSize();
+  const content = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(content <= width, `the page is ${content} px wide on a ${width} px screen`);
+  const outside = await page.locator("button, input, select, a").evaluateAll(
+    (all, edge) =>
+      all
+        .filter((control) => control.closest(".segments, .skip-link, svg") === null && control.getBoundingClientRect().right > edge)
+        .map((control) => control.outerHTML.slice(0, 120)),
+    width,
+  );
+  assert.deepEqual(outside, [], "controls beyond the screen's edge");
 }
 
 export const stateTests = [
@@ -159,6 +169,8 @@ export const stateTests = [
       await noSidewaysScroll(page);
       await page.getByRole("button", { name: /^List all/ }).scrollIntoViewIfNeeded();
       await page.getByRole("button", { name: /^List all/ }).tap();
+      await page.locator(".transaction-table tbody tr").first().waitFor();
+      await noSidewaysScroll(page);
       await page.locator(".transaction-table tbody tr").first().tap();
       await page.locator(".call-tree tbody tr").first().waitFor();
       await noSidewaysScroll(page);
@@ -168,6 +180,22 @@ export const stateTests = [
       await page.getByRole("button", { name: "Close the span" }).tap();
       await page.getByRole("button", { name: "Close the trace" }).tap();
       await page.locator(".transaction-table tbody tr").first().waitFor();
+    },
+  ],
+  [
+    "on a phone: table, timeline and agents fit as well",
+    PHONE,
+    async (page, base) => {
+      const { range, scatter } = await busiestService(base);
+      for (const [params, shown] of [
+        [{ from: range.from_ms, to: range.to_ms, map: "table" }, ".map-table tbody tr"],
+        [{ view: "trace", trace: scatter.points[0][3], tab: "timeline" }, ".timeline tbody tr"],
+        [{ view: "agents" }, 'section[aria-label="Collector"]'],
+      ]) {
+        await page.goto(link(base, params));
+        await page.locator(shown).first().waitFor();
+        await noSidewaysScroll(page);
+      }
     },
   ],
   ...["light", "dark"].map((colorScheme) => [
