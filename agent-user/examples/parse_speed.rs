@@ -166,6 +166,7 @@ fn show(flow: &mut Flow, side: Side, bytes: &[u8], at: &mut [u64; 2], time_ns: u
             position,
             moved,
             bytes,
+            continues: false,
         },
         counted,
     );

@@ -61,6 +61,7 @@ pub fn show(forced: Option<Protocol>, input: &[u8]) {
             position: at[place],
             moved: length as u64,
             bytes: seen,
+            continues: false,
         };
         flow.data(direction, &chunk, &mut Nobody);
         at[place] += length as u64;
