@@ -117,7 +117,8 @@ pub fn map(store: &Shared, parameters: &Parameters) -> Result<Map, ApiError> {
             .flat_map(|(source, target)| [source.clone(), target.clone()]),
     );
     if let Some(service) = parameters.get("service")? {
-        nodes = around(&edges, &start(service, &nodes), depth);
+        let near = around(&edges, &start(service, &nodes), depth);
+        nodes.retain(|node| near.contains(node));
         edges.retain(|(source, target)| nodes.contains(source) && nodes.contains(target));
     }
     let edges_left_out = edges.len().saturating_sub(MAX_EDGES);

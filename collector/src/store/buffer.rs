@@ -39,6 +39,8 @@ impl Generation {
     }
 
     pub fn push(&mut self, spans: Vec<Span>, received_unix_ns: u64) {
+        // The clock may have been set back meanwhile.
+        let received_unix_ns = received_unix_ns.max(self.last_received_unix_ns());
         if self.spans.is_empty() {
             self.opened_unix_ns = received_unix_ns;
         }

@@ -192,7 +192,7 @@ impl Joins {
             self.repairs.add_alias(
                 server.trace_id,
                 client.trace_id,
-                server.start_unix_ns,
+                (server.start_unix_ns, server.generation),
                 now_unix_ns,
                 losses,
             );

@@ -189,12 +189,18 @@ impl Maintenance {
             tracing::info!(segments = removed.len(), "removed what is past retention");
         }
         let passing_ns = u64::from(store.segment_seconds) * 2_000_000_000 + 60_000_000_000;
-        let passing_before_ns = now_unix_ns.saturating_sub(passing_ns);
-        self.shared
-            .write()
-            .joins
-            .repairs
-            .forget(passing_before_ns, oldest_ns);
+        let mut state = self.shared.write();
+        // Not before what they repair has been written, however long that takes.
+        let oldest_buffered_ns = state
+            .generations()
+            .map(|buffered| buffered.opened_unix_ns)
+            .filter(|opened| *opened > 0)
+            .min();
+        let passing_before_ns = now_unix_ns
+            .saturating_sub(passing_ns)
+            .min(oldest_buffered_ns.unwrap_or(u64::MAX));
+        state.joins.repairs.forget(passing_before_ns, oldest_ns);
+        drop(state);
         if let Err(error) = manifest::forget_repairs(&store.directory, oldest_ns) {
             tracing::warn!(%error, "old repair files could not be removed");
         }

@@ -111,12 +111,12 @@ impl Repairs {
         }
     }
 
-    /// Says that `from` means the trace of `to`; `start_unix_ns` is when the spans under `from` began.
+    /// Says that `from` means the trace of `to`. A span under `from` began at `start_unix_ns` and is in `generation`.
     pub fn add_alias(
         &mut self,
         from: TraceId,
         to: TraceId,
-        start_unix_ns: u64,
+        (start_unix_ns, generation): (u64, u64),
         now_unix_ns: u64,
         losses: &Losses,
     ) {
@@ -128,10 +128,10 @@ impl Repairs {
             losses.alias_table_full.add(1);
             return;
         }
-        // Spans under `from` may be in a segment when they began before the last one was closed; ten seconds for
+        // Other spans under `from` may be in a segment when it began before the last one was closed; ten seconds for
         // clocks that differ.
-        let lasting = start_unix_ns <= self.frozen.sealed_unix_ns.saturating_add(10_000_000_000)
-            && self.frozen.generation > 0;
+        let old = start_unix_ns <= self.frozen.sealed_unix_ns.saturating_add(10_000_000_000);
+        let lasting = self.frozen.generation > 0 && (old || generation <= self.frozen.generation);
         self.aliases.insert(
             from,
             Kept {
@@ -156,7 +156,7 @@ impl Repairs {
             self.add_parent(*span, repair, 0, now_unix_ns, losses);
         }
         for (from, to) in &file.aliases {
-            self.add_alias(*from, *to, 0, now_unix_ns, losses);
+            self.add_alias(*from, *to, (0, 0), now_unix_ns, losses);
             if let Some(alias) = self.aliases.get_mut(from) {
                 alias.lasting = true;
             }
@@ -178,7 +178,7 @@ impl Repairs {
     }
 
     /// Forgets repairs nothing needs any more: passing ones from before `passing_before_unix_ns`, lasting ones from
-    /// before `lasting_before_unix_ns`.
+    /// before `lasting_before_unix_ns`. What meant a forgotten id means from then on what that one meant.
     pub fn forget(&mut self, passing_before_unix_ns: u64, lasting_before_unix_ns: u64) {
         let needed = |lasting: bool, since: u64| {
             since
@@ -190,15 +190,35 @@ impl Repairs {
         };
         self.parents
             .retain(|_, kept| needed(kept.lasting, kept.since_unix_ns));
-        let aliased_by = &mut self.aliased_by;
-        self.aliases.retain(|from, kept| {
-            let keep = needed(kept.lasting, kept.since_unix_ns);
-            if !keep && let Some(ids) = aliased_by.get_mut(&kept.value) {
-                ids.retain(|id| id != from);
+        let unneeded = self
+            .aliases
+            .iter()
+            .filter(|(_, kept)| !needed(kept.lasting, kept.since_unix_ns));
+        let unneeded: Vec<TraceId> = unneeded.map(|(from, _)| *from).collect();
+        for from in unneeded {
+            self.forget_alias(from);
+        }
+    }
+
+    fn forget_alias(&mut self, from: TraceId) {
+        let Some(Kept { value: to, .. }) = self.aliases.remove(&from) else {
+            return;
+        };
+        let meant = self.aliased_by.remove(&from).unwrap_or_default();
+        for id in &meant {
+            if let Some(alias) = self.aliases.get_mut(id) {
+                alias.value = to;
+                if alias.lasting {
+                    self.unwritten.aliases.push((*id, to));
+                }
             }
-            keep
-        });
-        self.aliased_by.retain(|_, ids| !ids.is_empty());
+        }
+        let ids = self.aliased_by.entry(to).or_default();
+        ids.retain(|id| *id != from);
+        ids.extend(meant);
+        if ids.is_empty() {
+            self.aliased_by.remove(&to);
+        }
     }
 }
 
@@ -211,9 +231,9 @@ mod tests {
         for order in [[(3, 2), (2, 1)], [(2, 1), (3, 2)]] {
             let mut repairs = Repairs::default();
             for (from, to) in order {
-                repairs.add_alias(from, to, 0, 0, &Losses::default());
+                repairs.add_alias(from, to, (0, 0), 0, &Losses::default());
             }
-            repairs.add_alias(1, 3, 0, 0, &Losses::default());
+            repairs.add_alias(1, 3, (0, 0), 0, &Losses::default());
             for id in 1..=3 {
                 assert_eq!(repairs.trace_of(id), 1);
                 let mut ids = repairs.all_ids(id);
@@ -233,8 +253,8 @@ mod tests {
         repairs.freeze(1, 20_000_000_000);
         repairs.add_parent(1, repair, 1, 50, &losses);
         repairs.add_parent(2, repair, 2, 50, &losses);
-        repairs.add_alias(11, 10, 5, 50, &losses);
-        repairs.add_alias(12, 10, 40_000_000_000, 50, &losses);
+        repairs.add_alias(11, 10, (5, 2), 50, &losses);
+        repairs.add_alias(12, 10, (40_000_000_000, 2), 50, &losses);
         let written = repairs.take_unwritten();
         assert_eq!(
             written,
@@ -254,5 +274,22 @@ mod tests {
         assert_eq!(restored.take_unwritten(), Unwritten::default());
         restored.forget(100, 100);
         assert_eq!(restored.trace_of(11), 11);
+    }
+
+    #[test]
+    fn what_meant_a_forgotten_id_means_what_that_one_meant() {
+        let (mut repairs, losses) = (Repairs::default(), Losses::default());
+        repairs.freeze(1, 0);
+        // 3 is in a segment, 2 and 1 are not yet.
+        repairs.add_alias(3, 2, (0, 1), 50, &losses);
+        repairs.add_alias(2, 1, (40_000_000_000, 2), 50, &losses);
+        repairs.add_alias(1, 9, (40_000_000_000, 2), 50, &losses);
+        repairs.forget(100, 0);
+        assert_eq!((repairs.trace_of(3), repairs.all_ids(9)), (9, vec![9, 3]));
+        let mut restored = Repairs::default();
+        restored.restore(&repairs.take_unwritten(), 60, &losses);
+        assert_eq!(restored.trace_of(3), 9);
+        restored.forget(100, 0);
+        assert_eq!((restored.trace_of(3), restored.all_ids(9)), (9, vec![9, 3]));
     }
 }
