@@ -233,13 +233,15 @@ impl Stitcher {
         let exchange = &mut open.exchange;
         if class == Class::Response {
             let start = open.response_start.unwrap_or(at.start);
-            exchange.response_bytes = end.size_bytes.unwrap_or(at.end.saturating_sub(start));
+            let known = exchange.response.as_ref().and_then(|message| message.size_bytes);
+            exchange.response_bytes = end.size_bytes.or(known).unwrap_or(at.end.saturating_sub(start));
             exchange.response_end_ns = Some(at.end_ns);
             open.response_done = true;
             open.request_done = true;
         } else {
             exchange.request_bytes = end
                 .size_bytes
+                .or(exchange.request.size_bytes)
                 .unwrap_or(at.end.saturating_sub(exchange.request_position));
             exchange.request_end_ns = at.end_ns;
             open.request_done = true;

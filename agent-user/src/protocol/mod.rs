@@ -7,6 +7,7 @@
 //! A protocol is one file (or folder) with a `DEFINITION`, and one line in [`table`].
 
 mod amqp;
+mod cassandra;
 pub mod context;
 mod dns;
 mod fastcgi;
@@ -15,6 +16,8 @@ mod grpc;
 pub(crate) mod harness;
 mod http;
 mod http2;
+mod memcached;
+mod mongodb;
 mod mqtt;
 mod mysql;
 mod nats;

@@ -79,6 +79,9 @@ protocols! {
         PostgreSql = "postgresql", super::postgresql::DEFINITION;
         Redis = "redis", super::redis::DEFINITION;
         MySql = "mysql", super::mysql::DEFINITION;
+        Memcached = "memcached", super::memcached::DEFINITION;
+        MongoDb = "mongodb", super::mongodb::DEFINITION;
+        Cassandra = "cassandra", super::cassandra::DEFINITION;
         Http2 = "http2", super::http2::DEFINITION;
         WebSocket = "websocket", super::websocket::DEFINITION;
         FastCgi = "fastcgi", super::fastcgi::DEFINITION;
