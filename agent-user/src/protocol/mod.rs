@@ -10,6 +10,7 @@ mod amqp;
 mod cassandra;
 pub mod context;
 mod dns;
+mod dubbo;
 mod fastcgi;
 mod grpc;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub mod route;
 mod scripted;
 pub mod statement;
 pub mod table;
+mod thrift;
 mod websocket;
 
 use compact_str::CompactString;

@@ -71,6 +71,9 @@ macro_rules! protocols {
 
 protocols! {
     connections {
+        Dubbo = "dubbo", super::dubbo::DEFINITION;
+        Thrift = "thrift", super::thrift::DEFINITION;
+        Kafka = "kafka", super::kafka::DEFINITION;
         Amqp = "amqp", super::amqp::DEFINITION;
         Mqtt = "mqtt", super::mqtt::DEFINITION;
         Nats = "nats", super::nats::DEFINITION;
