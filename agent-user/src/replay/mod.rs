@@ -218,3 +218,6 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
