@@ -48,7 +48,6 @@ layout! {
     sock_v6_daddr: "sock"."__sk_common.skc_v6_daddr";
     sock_v6_rcv_saddr: "sock"."__sk_common.skc_v6_rcv_saddr";
     sock_net: "sock"."__sk_common.skc_net";
-    sock_flags: "sock"."__sk_common.skc_flags";
     /// A 16-bit number since Linux 5.6.
     sock_type: "sock"."sk_type";
     sock_protocol: "sock"."sk_protocol";
@@ -69,12 +68,9 @@ layout! {
     unix_address_name: "unix_address"."name";
     inode_of_socket: "socket_alloc"."vfs_inode";
     inode_number: "inode"."i_ino";
-    msghdr_name: "msghdr"."msg_name";
     msghdr_iter: "msghdr"."msg_iter";
+    /// The place of a single buffer (`ubuf`, Linux 6.0) is the same.
     iter_iov: "iov_iter"."__iov|iov";
-    iter_ubuf: "iov_iter"."ubuf";
     iter_offset: "iov_iter"."iov_offset";
-    iter_count: "iov_iter"."count";
-    iter_segments: "iov_iter"."nr_segs";
     iter_type: "iov_iter"."iter_type|type";
 }

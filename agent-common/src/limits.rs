@@ -26,6 +26,9 @@ pub const RING_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
 /// Live connections the kernel remembers; the least recently used one is forgotten, and adopted again when it moves data.
 pub const CONNECTIONS_DEFAULT: u32 = 32 * 1024;
 
+/// Threads inside a send or receive at once, in the kprobe tier.
+pub const CALLS_DEFAULT: u32 = 8 * 1024;
+
 /// Slots of per-connection settings; two connections may share one, the later setting wins. A power of two.
 pub const SETTINGS_DEFAULT: u32 = 64 * 1024;
 

@@ -40,10 +40,8 @@ losses! {
     CallForgotten = 8, "call_forgotten";
     /// A socket whose kind or layout could not be read.
     UnreadableSocket = 9, "unreadable_socket";
-    /// A datagram without a readable peer address.
-    UnknownPeer = 10, "unknown_peer";
     /// Messages of one `sendmmsg`/`recvmmsg` beyond those the syscall tier looks at.
-    UnseenMessages = 11, "unseen_messages";
+    UnseenMessages = 10, "unseen_messages";
 }
 
 const _: () = {

@@ -70,11 +70,17 @@ pub struct Switches {
     pub unix: u32,
     /// 1: datagrams are captured.
     pub udp: u32,
+    /// Kinds of `struct iov_iter` that stand in the process's memory: one buffer, several.
+    pub iterator_buffer: u32,
+    pub iterator_vector: u32,
+    /// What of the kind's byte is the kind.
+    pub iterator_mask: u32,
+    pub reserved: u32,
 }
 
 const _: () = {
     assert!(size_of::<ProcessRule>() == 12);
     assert!(size_of::<ConnectionSetting>() == 16);
-    assert!(size_of::<Switches>() == 32);
+    assert!(size_of::<Switches>() == 48);
     assert!(setting_slot(5 << CONNECTION_CPU_BITS, 1024) == 5);
 };

@@ -16,6 +16,10 @@ static SWITCHES: Switches = Switches {
     wake_bytes: 0,
     unix: 0,
     udp: 0,
+    iterator_buffer: 0,
+    iterator_vector: 0,
+    iterator_mask: 0,
+    reserved: 0,
 };
 
 /// One value of the load-time configuration; volatile, as user space replaces it behind the compiler's back.
@@ -34,7 +38,8 @@ macro_rules! getters {
 
 pub mod switch {
     use super::SWITCHES;
-    getters!(SWITCHES: own_pid, chosen_only, port_rules, default_bytes, setting_mask, wake_bytes, unix, udp);
+    getters!(SWITCHES: own_pid, chosen_only, port_rules, default_bytes, setting_mask, wake_bytes, unix, udp,
+        iterator_buffer, iterator_vector, iterator_mask);
 }
 
 pub mod offset {
@@ -45,7 +50,7 @@ pub mod offset {
         sock_dport, sock_num, sock_v6_daddr, sock_v6_rcv_saddr, sock_net, sock_type, sock_protocol, net_inum,
         tcp_write_seq, tcp_copied_seq, tcp_rcv_nxt, tcp_snd_una, tcp_snd_nxt, tcp_bytes_received, tcp_bytes_acked,
         tcp_bytes_sent, tcp_bytes_retrans, unix_addr, unix_peer, unix_address_len, unix_address_name,
-        sock_socket, inode_of_socket, inode_number,
+        sock_socket, inode_of_socket, inode_number, msghdr_iter, iter_iov, iter_offset, iter_type,
     );
 }
 

@@ -147,12 +147,12 @@ pub fn meet(moved: &Moved, current: &Current) -> Option<*mut Connection> {
 
     if !wanted(sock, family, current) {
         connection.flags = UNWANTED | connection.flags & BY_INODE;
-        return insert(moved.key, &connection);
+        return insert(moved.sock, &connection);
     }
     connection.id = number();
-    let entry = insert(moved.key, &connection)?;
+    let entry = insert(moved.sock, &connection)?;
     if !announce(moved, current, &connection, family, transport, role, opened) {
-        let _ = CONNECTIONS.remove(moved.key);
+        let _ = CONNECTIONS.remove(moved.sock);
         return None;
     }
     // SAFETY: a value of our map.

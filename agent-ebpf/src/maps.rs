@@ -6,16 +6,18 @@ use aya_ebpf::{
 };
 use spanhound_common::{
     ConnectionSetting, Loss, ProcessRule,
-    limits::{CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT, SETTINGS_DEFAULT},
+    limits::{
+        CALLS_DEFAULT, CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT, SETTINGS_DEFAULT,
+    },
 };
 
-use crate::{connection::Connection, payload::Scratch};
+use crate::{connection::Connection, payload::Scratch, socket::Entered};
 
 /// To user space. Full: the record is let go and counted.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES_DEFAULT, 0);
 
-/// By address of the kernel's `struct sock` (for datagrams mixed with the peer's address). An entry goes when its socket is
+/// By address of the kernel's `struct sock`. An entry goes when its socket is
 /// destroyed; when the map is full the least recently used one goes.
 #[map]
 pub static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(CONNECTIONS_DEFAULT, 0);
@@ -42,6 +44,10 @@ pub static RULES: Array<u32> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::COUNT, 0);
+
+/// Calls between entry and return, by thread; kprobe tier only. An entry goes with its return; full: the return is counted.
+#[map]
+pub static CALLS: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(CALLS_DEFAULT, 0);
 
 /// Where payload of several buffers is put together; one slot for each program that may run in the middle of another.
 #[map]

@@ -60,6 +60,12 @@ impl Payload {
     }
 
     #[inline(always)]
+    fn buffer_at(&self, index: u64) -> Option<Buffer> {
+        let place = self.address.wrapping_add(index * size_of::<Buffer>() as u64);
+        if self.array_in_kernel { read::kernel(place, 0) } else { read::user(place) }
+    }
+
+    #[inline(always)]
     pub fn vector(array: u64, buffers: u64, scratch: u32) -> Self {
         Self {
             address: array,
@@ -78,7 +84,13 @@ pub fn emit_with(header: &DataRecord, payload: &Payload, wanted: u64) {
     } else if payload.buffers == 0 {
         contiguous(header, payload.address.wrapping_add(payload.skip), wanted);
     } else {
-        gathered(header, payload, wanted);
+        // What is wanted often ends within the first buffer.
+        match payload.buffer_at(0) {
+            Some(first) if first.len >= payload.skip.wrapping_add(wanted) => {
+                contiguous(header, first.address.wrapping_add(payload.skip), wanted);
+            }
+            _ => gathered(header, payload, wanted),
+        }
     }
 }
 
@@ -143,9 +155,9 @@ fn masked<const MASK: u64>(value: u64) -> u64 {
 /// `struct iovec` of `include/uapi/linux/uio.h`.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Buffer {
-    address: u64,
-    len: u64,
+pub struct Buffer {
+    pub address: u64,
+    pub len: u64,
 }
 
 /// Several buffers are put together in this processor's scratch first.
@@ -165,13 +177,7 @@ fn gathered(header: &DataRecord, payload: &Payload, wanted: u64) {
         if index >= payload.buffers || filled >= wanted {
             break;
         }
-        let place = payload.address.wrapping_add(index * size_of::<Buffer>() as u64);
-        let buffer = if payload.array_in_kernel {
-            read::kernel::<Buffer>(place, 0)
-        } else {
-            read::user(place)
-        };
-        let Some(buffer) = buffer else {
+        let Some(buffer) = payload.buffer_at(index) else {
             emit::lost(Loss::UnreadablePayload, 1);
             break;
         };

@@ -21,14 +21,10 @@ use crate::{
 /// Bytes moved through a socket.
 #[derive(Clone, Copy)]
 pub struct Moved {
-    /// Address of the `struct sock`.
+    /// Address of the `struct sock`: the connection's key.
     pub sock: u64,
-    /// Key of the connection: the socket's address, mixed with the peer's for datagrams.
-    pub key: u64,
     pub out: bool,
     pub bytes: u64,
-    /// When the call was entered, 0 where that is not known.
-    pub entered_ns: u64,
     /// The socket's sequence numbers are those right after this movement (not so inside a batch of messages).
     pub settled: bool,
     pub payload: Payload,
@@ -37,15 +33,7 @@ pub struct Moved {
 impl Moved {
     #[inline(always)]
     pub fn stream(sock: u64, out: bool, bytes: u64, payload: Payload) -> Self {
-        Self {
-            sock,
-            key: sock,
-            out,
-            bytes,
-            entered_ns: 0,
-            settled: true,
-            payload,
-        }
+        Self { sock, out, bytes, settled: true, payload }
     }
 }
 
@@ -53,14 +41,14 @@ impl Moved {
 #[inline(never)]
 pub fn moved(moved: &Moved) {
     let Some(current) = Current::wanted() else { return };
-    let known = match CONNECTIONS.get_ptr_mut(moved.key) {
+    let known = match CONNECTIONS.get_ptr_mut(moved.sock) {
         // SAFETY: a value of our map.
         Some(known) if unsafe { (*known).is_still(moved.sock) } => known,
         stale => {
             if let Some(stale) = stale {
                 // SAFETY: a value of our map.
                 socket::gone(unsafe { &*stale });
-                let _ = CONNECTIONS.remove(moved.key);
+                let _ = CONNECTIONS.remove(moved.sock);
             }
             match connection::meet(moved, &current) {
                 Some(known) => known,
@@ -74,7 +62,7 @@ pub fn moved(moved: &Moved) {
     if known.flags & UNWANTED != 0 {
         if known.rules != connection::rules() {
             // The rules changed: it is met again with its next data.
-            let _ = CONNECTIONS.remove(moved.key);
+            let _ = CONNECTIONS.remove(moved.sock);
         }
         return;
     }
@@ -92,12 +80,8 @@ pub fn moved(moved: &Moved) {
         flags: 0,
         captured: 0,
         connection: known.id,
-        time_ns: if moved.entered_ns != 0 {
-            moved.entered_ns
-        } else {
-            // SAFETY: the helper has no preconditions.
-            unsafe { bpf_ktime_get_ns() }
-        },
+        // SAFETY: the helper has no preconditions.
+        time_ns: unsafe { bpf_ktime_get_ns() },
         actor: current.record(),
         position,
         moved: moved.bytes,

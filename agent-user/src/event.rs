@@ -85,7 +85,7 @@ pub struct Opened {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Data<'a> {
     pub connection: ConnectionId,
-    /// When the system call returned (bytes out: when it was entered).
+    /// When the call that moved them returned.
     pub time_ns: TimeNs,
     pub actor: Actor,
     pub direction: Direction,

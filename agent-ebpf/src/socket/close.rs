@@ -1,6 +1,10 @@
 //! Close: a TCP socket is destroyed, after its last byte was acknowledged or given up.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_tracepoint, fentry, kprobe},
+    programs::{BtfTracePointContext, FEntryContext, ProbeContext},
+};
 use spanhound_common::{
     ClosedRecord, Loss,
     record::{ActorRecord, CLOSED_TOTALS, Kind},
@@ -27,6 +31,38 @@ pub fn socket_destroyed(ctx: BtfTracePointContext) -> i32 {
         closed(sock, &known);
     }
     0
+}
+
+macro_rules! released {
+    ($($name:ident)*) => { $(
+        /// A function whose first argument is a socket that goes: `unix_release_sock(sk, int)` of `net/unix/af_unix.c`,
+        /// `udp_destroy_sock(sk)` and `udpv6_destroy_sock(sk)`.
+        #[fentry]
+        pub fn $name(ctx: FEntryContext) -> i32 {
+            released(ctx.arg(0));
+            0
+        }
+    )* };
+}
+
+released!(unix_released udp_destroyed udp6_destroyed);
+
+/// The same by kprobe.
+#[kprobe]
+pub fn other_released(ctx: ProbeContext) -> u32 {
+    if let Some(sock) = ctx.arg(0) {
+        released(sock);
+    }
+    0
+}
+
+#[inline(always)]
+fn released(sock: u64) {
+    // SAFETY: copied at once; nobody uses the socket any more.
+    if let Some(known) = unsafe { CONNECTIONS.get(sock) }.copied() {
+        let _ = CONNECTIONS.remove(sock);
+        gone(&known);
+    }
 }
 
 /// The socket went without a word.

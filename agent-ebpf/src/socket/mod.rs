@@ -2,7 +2,9 @@
 
 mod call;
 mod close;
+mod function;
 mod syscall;
 mod tracepoint;
 
 pub use close::gone;
+pub use function::Entered;

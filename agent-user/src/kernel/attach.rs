@@ -1,5 +1,7 @@
 //! Attach: for each event the cheapest way the kernel accepts, decided by trying.
 
+use std::collections::HashMap;
+
 use aya::{
     Btf, Ebpf,
     programs::{Program, ProgramError},
@@ -23,45 +25,41 @@ pub struct HookStatus {
     pub refused: Vec<String>,
 }
 
+/// The loaded programs and what attaching them takes.
+pub(super) struct Attaching<'a> {
+    pub(super) programs: &'a mut Ebpf,
+    pub(super) btf: &'a Btf,
+    /// Argument counts of the kernel functions in the table.
+    pub(super) arguments: &'a HashMap<&'static str, u32>,
+}
+
 /// Attaches one way of every hook.
 pub(super) fn attach(
-    programs: &mut Ebpf,
-    btf: &Btf,
+    attaching: &mut Attaching<'_>,
     choice: TierChoice,
 ) -> Result<Vec<HookStatus>, CaptureError> {
-    HOOKS
-        .iter()
-        .map(|hook| attach_hook(programs, btf, choice, hook))
-        .collect()
+    HOOKS.iter().map(|hook| attach_hook(attaching, choice, hook)).collect()
 }
 
 fn attach_hook(
-    programs: &mut Ebpf,
-    btf: &Btf,
+    attaching: &mut Attaching<'_>,
     choice: TierChoice,
     hook: &'static Hook,
 ) -> Result<HookStatus, CaptureError> {
-    let mut status = HookStatus {
-        event: hook.event,
-        tier: None,
-        targets: Vec::new(),
-        refused: Vec::new(),
-    };
+    let mut status = HookStatus { event: hook.event, tier: None, targets: Vec::new(), refused: Vec::new() };
     for way in allowed(hook, choice) {
-        match attach_way(programs, btf, way) {
-            Ok(()) => {
+        match attaching.way(way) {
+            Ok((targets, refused)) => {
                 status.tier = Some(way.tier.name());
-                status.targets = way.probes.iter().map(|probe| probe.target).collect();
+                status.targets = targets;
+                status.refused.extend(refused);
                 return Ok(status);
             }
             Err(reason) => status.refused.push(format!("{}: {reason}", way.tier.name())),
         }
     }
     if hook.needed {
-        return Err(CaptureError::NoHook {
-            event: hook.event,
-            refused: status.refused.join("; "),
-        });
+        return Err(CaptureError::NoHook { event: hook.event, refused: status.refused.join("; ") });
     }
     Ok(status)
 }
@@ -84,46 +82,78 @@ fn allowed(hook: &'static Hook, choice: TierChoice) -> impl Iterator<Item = &'st
     })
 }
 
-/// All probes of a way, or none of them.
-fn attach_way(programs: &mut Ebpf, btf: &Btf, way: &Way) -> Result<(), String> {
-    let mut attached = Vec::new();
-    for probe in way.probes {
-        match attach_probe(programs, btf, probe) {
-            Ok(()) => attached.push(probe),
-            Err(reason) => {
-                for probe in attached.into_iter().chain([probe]) {
-                    detach(programs, probe);
+/// What a way sits on, and what it does without.
+type Attached = (Vec<&'static str>, Vec<String>);
+
+impl Attaching<'_> {
+    /// All probes of a way (but for optional ones), or none of them.
+    fn way(&mut self, way: &Way) -> Result<Attached, String> {
+        let (mut targets, mut refused) = (Vec::new(), Vec::new());
+        for probe in way.probes {
+            match self.probe(probe) {
+                Ok(()) => {
+                    if targets.last() != Some(&probe.target) {
+                        targets.push(probe.target);
+                    }
                 }
-                return Err(format!("{} refused: {reason}", probe.target));
+                Err(reason) if probe.optional => refused.push(format!("{}: {reason}", probe.target)),
+                Err(reason) => {
+                    for probe in way.probes {
+                        self.detach(probe);
+                    }
+                    return Err(format!("{} refused: {reason}", probe.target));
+                }
             }
         }
+        Ok((targets, refused))
     }
-    Ok(())
-}
 
-fn attach_probe(programs: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<(), String> {
-    let program = programs
-        .program_mut(probe.program)
-        .ok_or("no such program in this build")?;
-    let done = match program {
-        Program::BtfTracePoint(program) => program
-            .load(probe.target, btf)
-            .and_then(|()| program.attach().map(|_| ())),
-        _ => return Err("the program is of a kind the table does not know".into()),
-    };
-    done.map_err(|error| reason(&error))?;
-    if let Ok(info) = program.info() {
-        tracing::debug!(program = probe.program, target = probe.target, verified = ?info.verified_instruction_count());
+    fn probe(&mut self, probe: &Probe) -> Result<(), String> {
+        if let Some(wanted) = probe.arguments {
+            match self.arguments.get(probe.target) {
+                None => return Err("not in this kernel".into()),
+                Some(&there) if there != wanted => return Err(format!("takes {there} arguments here, not {wanted}")),
+                Some(_) => {}
+            }
+        }
+        let program = self.programs.program_mut(probe.program).ok_or("no such program in this build")?;
+        let done = match program {
+            Program::BtfTracePoint(program) => {
+                program.load(probe.target, self.btf).and_then(|()| program.attach().map(drop))
+            }
+            Program::FExit(program) => {
+                program.load(probe.target, self.btf).and_then(|()| program.attach().map(drop))
+            }
+            Program::FEntry(program) => {
+                program.load(probe.target, self.btf).and_then(|()| program.attach().map(drop))
+            }
+            Program::KProbe(program) => {
+                // One program serves several functions.
+                match program.load() {
+                    Ok(()) | Err(ProgramError::AlreadyLoaded) => program.attach(probe.target, 0).map(drop),
+                    Err(error) => Err(error),
+                }
+            }
+            _ => return Err("the program is of a kind the table does not know".into()),
+        };
+        done.map_err(|error| reason(&error))?;
+        if let Ok(info) = program.info() {
+            let verified = info.verified_instruction_count();
+            tracing::debug!(program = probe.program, target = probe.target, ?verified, "attached");
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-fn detach(programs: &mut Ebpf, probe: &Probe) {
-    // That it was not loaded in the first place is no failure.
-    let _ = match programs.program_mut(probe.program) {
-        Some(Program::BtfTracePoint(program)) => program.unload(),
-        _ => Ok(()),
-    };
+    fn detach(&mut self, probe: &Probe) {
+        // That it was not loaded in the first place is no failure.
+        let _ = match self.programs.program_mut(probe.program) {
+            Some(Program::BtfTracePoint(program)) => program.unload(),
+            Some(Program::FExit(program)) => program.unload(),
+            Some(Program::FEntry(program)) => program.unload(),
+            Some(Program::KProbe(program)) => program.unload(),
+            _ => Ok(()),
+        };
+    }
 }
 
 /// One line that tells why; of the verifier's log the end, where the reason is.

@@ -47,6 +47,7 @@ pub(super) struct Btf<'a> {
     starts: Vec<u32>,
     structures: HashMap<&'a [u8], u32>,
     functions: HashMap<&'a [u8], u32>,
+    enumerations: HashMap<&'a [u8], u32>,
 }
 
 impl<'a> Btf<'a> {
@@ -71,6 +72,7 @@ impl<'a> Btf<'a> {
             starts: vec![0],
             structures: HashMap::new(),
             functions: HashMap::new(),
+            enumerations: HashMap::new(),
         };
         btf.index()?;
         Ok(btf)
@@ -100,6 +102,7 @@ impl<'a> Btf<'a> {
             let named = match kind {
                 STRUCT => &mut self.structures,
                 FUNC => &mut self.functions,
+                ENUM => &mut self.enumerations,
                 _ => continue,
             };
             named.entry(string(self.strings, name)).or_insert(id);
@@ -126,6 +129,18 @@ impl<'a> Btf<'a> {
         let (_, _, prototype) = self.head(id)?;
         let (info, ..) = self.head(prototype)?;
         (kind(info) == FUNC_PROTO).then(|| vlen(info))
+    }
+
+    /// Value of an enumerator of a named enumeration.
+    pub(super) fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let id = *self.enumerations.get(enumeration.as_bytes())?;
+        let (info, ..) = self.head(id)?;
+        let start = *self.starts.get(id as usize)? as usize + 12;
+        (0..vlen(info) as usize).map(|index| start + index * 8).find_map(|at| {
+            (string(self.strings, read_u32(self.types, at)?) == name.as_bytes())
+                .then(|| read_u32(self.types, at + 4))
+                .flatten()
+        })
     }
 
     /// Offset in bits and type of a structure's member.
@@ -272,6 +287,9 @@ mod tests {
         // `skc_daddr` and `skc_rcv_saddr` have opened `struct sock` since Linux 3.13.
         assert_eq!(btf.offset("sock", "__sk_common.skc_daddr"), Some(0));
         assert_eq!(btf.offset("sock", "__sk_common.skc_rcv_saddr"), Some(4));
+        // `enum pid_type` of `include/linux/pid_types.h`.
+        assert_eq!(btf.enumerator("pid_type", "PIDTYPE_TGID"), Some(1));
+        assert_eq!(btf.enumerator("pid_type", "PIDTYPE_ABSENT"), None);
         assert!(btf.offset("tcp_sock", "write_seq") > btf.offset("sock", "sk_protocol"));
     }
 }

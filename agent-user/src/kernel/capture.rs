@@ -12,7 +12,7 @@ use spanhound_common::{
 };
 
 use super::{
-    attach::{self, HookStatus},
+    attach::{self, Attaching, HookStatus},
     btf::BtfError,
     decode::decode,
     load,
@@ -147,6 +147,7 @@ impl Capture {
             mut programs,
             layout,
             btf,
+            arguments,
         } = load::load(settings)?;
         let mut this = Self {
             ring: RingBuf::try_from(take(&mut programs, "EVENTS")?)
@@ -182,7 +183,8 @@ impl Capture {
                 },
             );
         }
-        this.hooks = attach::attach(&mut this.programs, &btf, settings.tier)?;
+        let mut attaching = Attaching { programs: &mut this.programs, btf: &btf, arguments: &arguments };
+        this.hooks = attach::attach(&mut attaching, settings.tier)?;
         Ok(this)
     }
 

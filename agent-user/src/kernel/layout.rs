@@ -17,6 +17,23 @@ pub(super) fn resolve(btf: &Btf<'_>) -> (Layout, Vec<String>) {
     (layout, absent)
 }
 
+/// Values that tell where an iterator's bytes are (`enum iter_type` of `include/linux/uio.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Iterator {
+    pub(super) buffer: u32,
+    pub(super) vector: u32,
+    pub(super) mask: u32,
+}
+
+/// The values changed twice: flags beside a direction bit until Linux 5.13, then an enumeration, later in another order.
+pub(super) fn iterator(btf: &Btf<'_>) -> Iterator {
+    /// No kind has it: such iterators do not exist here.
+    const NONE: u32 = 0x100;
+    let value = |name: &str| btf.enumerator("iter_type", name).unwrap_or(NONE);
+    let flags = btf.offset("iov_iter", "iter_type").is_none();
+    Iterator { buffer: value("ITER_UBUF"), vector: value("ITER_IOVEC"), mask: if flags { 0xFE } else { 0xFF } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

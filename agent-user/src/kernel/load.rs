@@ -1,6 +1,6 @@
 //! Load: the embedded programs go into the kernel, with what this kernel's layout and the settings say.
 
-use std::fs;
+use std::{collections::HashMap, fs};
 
 use aya::EbpfLoader;
 use spanhound_common::{Layout, Switches, limits};
@@ -8,7 +8,7 @@ use spanhound_common::{Layout, Switches, limits};
 use super::{
     btf::Btf,
     capture::{CaptureError, Settings},
-    layout, privileges,
+    layout, privileges, probes,
 };
 
 /// The kernel programs as built; empty where the agent was built without.
@@ -21,6 +21,8 @@ pub(super) struct Loaded {
     pub programs: aya::Ebpf,
     pub layout: Layout,
     pub btf: aya::Btf,
+    /// Argument counts of the kernel functions the probe table names, those that are there.
+    pub arguments: HashMap<&'static str, u32>,
 }
 
 /// Whether this agent carries programs.
@@ -35,7 +37,13 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
     privileges::check()?;
     privileges::lift_memory_limit();
     let bytes = fs::read(BTF_PATH).map_err(CaptureError::NoBtf)?;
-    let (layout, _) = layout::resolve(&Btf::parse(&bytes)?);
+    let described = Btf::parse(&bytes)?;
+    let (layout, _) = layout::resolve(&described);
+    let iterator = layout::iterator(&described);
+    let arguments = probes::targets()
+        .filter_map(|target| Some((target, described.argument_count(target)?)))
+        .collect();
+    drop(described);
     let btf = aya::Btf::parse(&bytes, aya::Endianness::default())
         .map_err(|error| CaptureError::Load(Box::new(error.into())))?;
     drop(bytes);
@@ -53,6 +61,10 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         wake_bytes: ring_bytes / 4,
         unix: settings.unix.into(),
         udp: settings.udp.into(),
+        iterator_buffer: iterator.buffer,
+        iterator_vector: iterator.vector,
+        iterator_mask: iterator.mask,
+        reserved: 0,
     };
     let programs = EbpfLoader::new()
         .btf(Some(&btf))
@@ -67,6 +79,7 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         programs,
         layout,
         btf,
+        arguments,
     })
 }
 

@@ -27,6 +27,20 @@ pub(super) struct Probe {
     pub(super) program: &'static str,
     /// Kernel function or tracepoint.
     pub(super) target: &'static str,
+    /// Arguments of the kernel function the program is written for.
+    pub(super) arguments: Option<u32>,
+    /// Kernels without the target do without it.
+    pub(super) optional: bool,
+}
+
+impl Probe {
+    const fn taking(self, arguments: u32) -> Self {
+        Self { arguments: Some(arguments), ..self }
+    }
+
+    const fn optional(self) -> Self {
+        Self { optional: true, ..self }
+    }
 }
 
 /// One way to see an event: all of its programs, or it does not serve.
@@ -47,7 +61,7 @@ pub(super) struct Hook {
 }
 
 const fn probe(program: &'static str, target: &'static str) -> Probe {
-    Probe { program, target }
+    Probe { program, target, arguments: None, optional: false }
 }
 
 pub(super) static HOOKS: &[Hook] = &[
@@ -55,6 +69,40 @@ pub(super) static HOOKS: &[Hook] = &[
         event: "data through sockets",
         needed: true,
         ways: &[
+            Way {
+                tier: Tier::Fentry,
+                probes: &[
+                    probe("inet_sent", "inet_sendmsg").taking(3),
+                    probe("inet_received", "inet_recvmsg").taking(4),
+                    probe("inet6_sent", "inet6_sendmsg").taking(3).optional(),
+                    probe("inet6_received", "inet6_recvmsg").taking(4).optional(),
+                    probe("unix_sent", "unix_stream_sendmsg").taking(3).optional(),
+                    probe("unix_received", "unix_stream_recvmsg").taking(4).optional(),
+                    probe("pages_sent", "inet_sendpage").taking(5).optional(),
+                    probe("pages_received", "tcp_splice_read").taking(5).optional(),
+                ],
+            },
+            Way {
+                tier: Tier::Kprobe,
+                probes: &[
+                    probe("send_entered", "inet_sendmsg").taking(3),
+                    probe("function_returned", "inet_sendmsg"),
+                    probe("receive_entered", "inet_recvmsg").taking(4),
+                    probe("function_returned", "inet_recvmsg"),
+                    probe("send_entered", "inet6_sendmsg").taking(3).optional(),
+                    probe("function_returned", "inet6_sendmsg").optional(),
+                    probe("receive_entered", "inet6_recvmsg").taking(4).optional(),
+                    probe("function_returned", "inet6_recvmsg").optional(),
+                    probe("send_entered", "unix_stream_sendmsg").taking(3).optional(),
+                    probe("function_returned", "unix_stream_sendmsg").optional(),
+                    probe("receive_entered", "unix_stream_recvmsg").taking(4).optional(),
+                    probe("function_returned", "unix_stream_recvmsg").optional(),
+                    probe("pages_send_entered", "inet_sendpage").taking(5).optional(),
+                    probe("function_returned", "inet_sendpage").optional(),
+                    probe("pages_receive_entered", "tcp_splice_read").taking(5).optional(),
+                    probe("function_returned", "tcp_splice_read").optional(),
+                ],
+            },
             Way {
                 tier: Tier::Tracepoint,
                 probes: &[
@@ -75,6 +123,28 @@ pub(super) static HOOKS: &[Hook] = &[
             tier: Tier::Tracepoint,
             probes: &[probe("socket_destroyed", "tcp_destroy_sock")],
         }],
+    },
+    Hook {
+        event: "Unix and UDP sockets closed",
+        needed: false,
+        ways: &[
+            Way {
+                tier: Tier::Fentry,
+                probes: &[
+                    probe("unix_released", "unix_release_sock").taking(2).optional(),
+                    probe("udp_destroyed", "udp_destroy_sock").taking(1),
+                    probe("udp6_destroyed", "udpv6_destroy_sock").taking(1).optional(),
+                ],
+            },
+            Way {
+                tier: Tier::Kprobe,
+                probes: &[
+                    probe("other_released", "unix_release_sock").optional(),
+                    probe("other_released", "udp_destroy_sock"),
+                    probe("other_released", "udpv6_destroy_sock").optional(),
+                ],
+            },
+        ],
     },
     Hook {
         event: "processes forked",
@@ -101,3 +171,8 @@ pub(super) static HOOKS: &[Hook] = &[
         }],
     },
 ];
+
+/// Every kernel function and tracepoint of the table.
+pub(super) fn targets() -> impl Iterator<Item = &'static str> {
+    HOOKS.iter().flat_map(|hook| hook.ways).flat_map(|way| way.probes).map(|probe| probe.target)
+}
