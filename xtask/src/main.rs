@@ -12,6 +12,7 @@ mod interrupt;
 mod run;
 mod setup;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,8 @@ enum Verb {
     },
     /// Fuzz the parsers and the reassembly of capture files
     Fuzz(fuzz::Options),
+    /// Run the capture suite on other kernels, in virtual machines
+    Vm(vm::Options),
     /// Check and test everything, as CI does
     Test,
     /// Build kernel programs, page and both binaries
@@ -79,6 +82,7 @@ fn act(verb: Verb) -> Result<()> {
         Verb::Setup { groups } => setup::explicit(&groups),
         Verb::Check { tidy: true } => check::tidy(),
         Verb::Check { tidy: false } => check::all(),
+        Verb::Vm(options) => vm::vm(&options),
         Verb::Run(options) => run::run(&options),
         Verb::Demo(options) => run::demo(&options),
         Verb::Fuzz(options) => fuzz::run(&options),

@@ -38,7 +38,10 @@ pub(super) fn attach(
     attaching: &mut Attaching<'_>,
     choice: TierChoice,
 ) -> Result<Vec<HookStatus>, CaptureError> {
-    HOOKS.iter().map(|hook| attach_hook(attaching, choice, hook)).collect()
+    HOOKS
+        .iter()
+        .map(|hook| attach_hook(attaching, choice, hook))
+        .collect()
 }
 
 fn attach_hook(
@@ -46,7 +49,12 @@ fn attach_hook(
     choice: TierChoice,
     hook: &'static Hook,
 ) -> Result<HookStatus, CaptureError> {
-    let mut status = HookStatus { event: hook.event, tier: None, targets: Vec::new(), refused: Vec::new() };
+    let mut status = HookStatus {
+        event: hook.event,
+        tier: None,
+        targets: Vec::new(),
+        refused: Vec::new(),
+    };
     for way in allowed(hook, choice) {
         match attaching.way(way) {
             Ok((targets, refused)) => {
@@ -59,7 +67,10 @@ fn attach_hook(
         }
     }
     if hook.needed {
-        return Err(CaptureError::NoHook { event: hook.event, refused: status.refused.join("; ") });
+        return Err(CaptureError::NoHook {
+            event: hook.event,
+            refused: status.refused.join("; "),
+        });
     }
     Ok(status)
 }
@@ -112,21 +123,26 @@ impl Attaching<'_> {
         if let Some(wanted) = probe.arguments {
             match self.arguments.get(probe.target) {
                 None => return Err("not in this kernel".into()),
-                Some(&there) if there != wanted => return Err(format!("takes {there} arguments here, not {wanted}")),
+                Some(&there) if there != wanted => {
+                    return Err(format!("takes {there} arguments here, not {wanted}"));
+                }
                 Some(_) => {}
             }
         }
-        let program = self.programs.program_mut(probe.program).ok_or("no such program in this build")?;
+        let program = self
+            .programs
+            .program_mut(probe.program)
+            .ok_or("no such program in this build")?;
         let done = match program {
-            Program::BtfTracePoint(program) => {
-                program.load(probe.target, self.btf).and_then(|()| program.attach().map(drop))
-            }
-            Program::FExit(program) => {
-                program.load(probe.target, self.btf).and_then(|()| program.attach().map(drop))
-            }
-            Program::FEntry(program) => {
-                program.load(probe.target, self.btf).and_then(|()| program.attach().map(drop))
-            }
+            Program::BtfTracePoint(program) => program
+                .load(probe.target, self.btf)
+                .and_then(|()| program.attach().map(drop)),
+            Program::FExit(program) => program
+                .load(probe.target, self.btf)
+                .and_then(|()| program.attach().map(drop)),
+            Program::FEntry(program) => program
+                .load(probe.target, self.btf)
+                .and_then(|()| program.attach().map(drop)),
             Program::KProbe(program) => {
                 // One program serves several functions.
                 match program.load() {
@@ -139,7 +155,12 @@ impl Attaching<'_> {
         done.map_err(|error| reason(&error))?;
         if let Ok(info) = program.info() {
             let verified = info.verified_instruction_count();
-            tracing::debug!(program = probe.program, target = probe.target, ?verified, "attached");
+            tracing::debug!(
+                program = probe.program,
+                target = probe.target,
+                ?verified,
+                "attached"
+            );
         }
         Ok(())
     }
@@ -167,11 +188,11 @@ fn reason(error: &ProgramError) -> String {
             if std::env::var_os("SPANHOUND_VERIFIER_LOG").is_some() {
                 eprintln!("{log}");
             }
-            let lines: Vec<&str> = log
+            const STATISTICS: &[&str] = &["processed ", "stack depth ", "verification time "];
+            let mut lines = log
                 .lines()
-                .filter(|line| !line.starts_with("processed "))
-                .collect();
-            match lines.last() {
+                .filter(|line| !STATISTICS.iter().any(|start| line.starts_with(start)));
+            match lines.next_back() {
                 Some(last) => format!("{io_error} (verifier: {})", last.trim()),
                 None => io_error.to_string(),
             }

@@ -3,7 +3,7 @@
 //! Enters: the bytes of `/sys/kernel/btf/vmlinux` (`Documentation/bpf/btf.rst`). Leaves: byte offsets, argument counts.
 //! Bounded: by the size of the file; members of anonymous members are followed to a fixed depth.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 const MAGIC: u16 = 0xEB9F;
 const HEADER_BYTES: usize = 24;
@@ -45,9 +45,9 @@ pub(super) struct Btf<'a> {
     strings: &'a [u8],
     /// Where each type begins in `types`, by id; id 0 is `void`.
     starts: Vec<u32>,
-    structures: HashMap<&'a [u8], u32>,
-    functions: HashMap<&'a [u8], u32>,
-    enumerations: HashMap<&'a [u8], u32>,
+    structures: FxHashMap<&'a [u8], u32>,
+    functions: FxHashMap<&'a [u8], u32>,
+    enumerations: FxHashMap<&'a [u8], u32>,
 }
 
 impl<'a> Btf<'a> {
@@ -70,9 +70,9 @@ impl<'a> Btf<'a> {
             types,
             strings,
             starts: vec![0],
-            structures: HashMap::new(),
-            functions: HashMap::new(),
-            enumerations: HashMap::new(),
+            structures: FxHashMap::default(),
+            functions: FxHashMap::default(),
+            enumerations: FxHashMap::default(),
         };
         btf.index()?;
         Ok(btf)
@@ -136,11 +136,13 @@ impl<'a> Btf<'a> {
         let id = *self.enumerations.get(enumeration.as_bytes())?;
         let (info, ..) = self.head(id)?;
         let start = *self.starts.get(id as usize)? as usize + 12;
-        (0..vlen(info) as usize).map(|index| start + index * 8).find_map(|at| {
-            (string(self.strings, read_u32(self.types, at)?) == name.as_bytes())
-                .then(|| read_u32(self.types, at + 4))
-                .flatten()
-        })
+        (0..vlen(info) as usize)
+            .map(|index| start + index * 8)
+            .find_map(|at| {
+                (string(self.strings, read_u32(self.types, at)?) == name.as_bytes())
+                    .then(|| read_u32(self.types, at + 4))
+                    .flatten()
+            })
     }
 
     /// Offset in bits and type of a structure's member.

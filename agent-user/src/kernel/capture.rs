@@ -15,7 +15,7 @@ use super::{
     attach::{self, Attaching, HookStatus},
     btf::BtfError,
     decode::decode,
-    load,
+    load, memory,
 };
 use crate::event::{ConnectionId, Event};
 
@@ -133,6 +133,7 @@ pub struct Capture {
     losses: PerCpuArray<MapData, u64>,
     hooks: Vec<HookStatus>,
     layout: Layout,
+    map_bytes: u64,
     refused_settings: u64,
 }
 
@@ -149,6 +150,7 @@ impl Capture {
             btf,
             arguments,
         } = load::load(settings)?;
+        let map_bytes = programs.maps().map(|(_, map)| memory::map_bytes(map)).sum();
         let mut this = Self {
             ring: RingBuf::try_from(take(&mut programs, "EVENTS")?)
                 .map_err(|e| CaptureError::Map("EVENTS", e))?,
@@ -164,6 +166,7 @@ impl Capture {
                 .map_err(|e| CaptureError::Map("LOSSES", e))?,
             hooks: Vec::new(),
             layout,
+            map_bytes,
             refused_settings: 0,
             programs,
         };
@@ -183,7 +186,11 @@ impl Capture {
                 },
             );
         }
-        let mut attaching = Attaching { programs: &mut this.programs, btf: &btf, arguments: &arguments };
+        let mut attaching = Attaching {
+            programs: &mut this.programs,
+            btf: &btf,
+            arguments: &arguments,
+        };
         this.hooks = attach::attach(&mut attaching, settings.tier)?;
         Ok(this)
     }
@@ -268,6 +275,11 @@ impl Capture {
     /// Where the running kernel keeps what the programs read.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Kernel memory all maps may take, as the kernel counts it.
+    pub fn map_bytes(&self) -> u64 {
+        self.map_bytes
     }
 
     /// Readable when the ring buffer fills up: wait on this beside a timer of some milliseconds.

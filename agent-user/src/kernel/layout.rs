@@ -31,7 +31,11 @@ pub(super) fn iterator(btf: &Btf<'_>) -> Iterator {
     const NONE: u32 = 0x100;
     let value = |name: &str| btf.enumerator("iter_type", name).unwrap_or(NONE);
     let flags = btf.offset("iov_iter", "iter_type").is_none();
-    Iterator { buffer: value("ITER_UBUF"), vector: value("ITER_IOVEC"), mask: if flags { 0xFE } else { 0xFF } }
+    Iterator {
+        buffer: value("ITER_UBUF"),
+        vector: value("ITER_IOVEC"),
+        mask: if flags { 0xFE } else { 0xFF },
+    }
 }
 
 #[cfg(test)]

@@ -9,12 +9,15 @@ mod attach;
 mod btf;
 mod capture;
 mod decode;
+mod doctor;
 mod layout;
 mod load;
+mod memory;
 mod privileges;
 mod probes;
 
 pub use attach::HookStatus;
 pub use btf::BtfError;
 pub use capture::{Capture, CaptureError, LossCount, Settings, TierChoice};
+pub use doctor::{Report, examine};
 pub use spanhound_common::{Loss, PortRule, ProcessRule};

@@ -35,11 +35,17 @@ pub(super) struct Probe {
 
 impl Probe {
     const fn taking(self, arguments: u32) -> Self {
-        Self { arguments: Some(arguments), ..self }
+        Self {
+            arguments: Some(arguments),
+            ..self
+        }
     }
 
     const fn optional(self) -> Self {
-        Self { optional: true, ..self }
+        Self {
+            optional: true,
+            ..self
+        }
     }
 }
 
@@ -61,7 +67,12 @@ pub(super) struct Hook {
 }
 
 const fn probe(program: &'static str, target: &'static str) -> Probe {
-    Probe { program, target, arguments: None, optional: false }
+    Probe {
+        program,
+        target,
+        arguments: None,
+        optional: false,
+    }
 }
 
 pub(super) static HOOKS: &[Hook] = &[
@@ -95,11 +106,15 @@ pub(super) static HOOKS: &[Hook] = &[
                     probe("function_returned", "inet6_recvmsg").optional(),
                     probe("send_entered", "unix_stream_sendmsg").taking(3).optional(),
                     probe("function_returned", "unix_stream_sendmsg").optional(),
-                    probe("receive_entered", "unix_stream_recvmsg").taking(4).optional(),
+                    probe("receive_entered", "unix_stream_recvmsg")
+                        .taking(4)
+                        .optional(),
                     probe("function_returned", "unix_stream_recvmsg").optional(),
                     probe("pages_send_entered", "inet_sendpage").taking(5).optional(),
                     probe("function_returned", "inet_sendpage").optional(),
-                    probe("pages_receive_entered", "tcp_splice_read").taking(5).optional(),
+                    probe("pages_receive_entered", "tcp_splice_read")
+                        .taking(5)
+                        .optional(),
                     probe("function_returned", "tcp_splice_read").optional(),
                 ],
             },
@@ -174,5 +189,9 @@ pub(super) static HOOKS: &[Hook] = &[
 
 /// Every kernel function and tracepoint of the table.
 pub(super) fn targets() -> impl Iterator<Item = &'static str> {
-    HOOKS.iter().flat_map(|hook| hook.ways).flat_map(|way| way.probes).map(|probe| probe.target)
+    HOOKS
+        .iter()
+        .flat_map(|hook| hook.ways)
+        .flat_map(|way| way.probes)
+        .map(|probe| probe.target)
 }
