@@ -10,6 +10,8 @@ The API is at <a href=\"/api/v1/services\">/api/v1/services</a>.</p></html>\n";
 fn main() -> io::Result<()> {
     let root = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
     let built = Path::new(&root).join("../web/dist");
+    // Cargo takes a watched path that is not there for changed, always. Where the sources are read-only, so be it.
+    let _ = fs::create_dir_all(&built);
     println!("cargo::rerun-if-changed={}", built.display());
     println!("cargo::rerun-if-changed=build.rs");
     let page = if built.join("index.html").is_file() {
