@@ -17,6 +17,7 @@ mod grpc;
 pub(crate) mod harness;
 mod http;
 mod http2;
+mod kafka;
 mod memcached;
 mod mongodb;
 mod mqtt;
