@@ -1,0 +1,49 @@
+//! Whether bytes are Kafka.
+
+use super::header::{self, Read};
+use super::walk::{self, End};
+use crate::protocol::{Opening, Verdict};
+
+pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
+    if opening.datagram {
+        return Verdict::Reject;
+    }
+    // A response is only a size and a number: nothing to recognise it by.
+    if !opening.server.is_empty() && opening.server.len() >= 4 && !header::is_size_plausible(opening.server) {
+        return Verdict::Reject;
+    }
+    if opening.client.is_empty() {
+        Verdict::NeedMore
+    } else {
+        request(opening.client)
+    }
+}
+
+pub(super) fn request(bytes: &[u8]) -> Verdict {
+    let header = match header::read(bytes) {
+        Read::NeedMore => return Verdict::NeedMore,
+        Read::Broken => return Verdict::Reject,
+        Read::Header(header) => header,
+    };
+    if !header.api.describes(header.version) {
+        return Verdict::Score(45);
+    }
+    let is_whole = bytes.len() >= header.total_bytes;
+    let body = &bytes[header.body_at..bytes.len().min(header.total_bytes)];
+    let items = header.api.request;
+    let (_, end) = walk::walk(
+        body,
+        items,
+        header.version,
+        header.api.is_flexible(header.version),
+    );
+    match end {
+        End::Broken => Verdict::Reject,
+        _ if items.is_empty() => Verdict::Score(if header.client_id.is_empty() { 40 } else { 70 }),
+        End::Exact if is_whole => Verdict::Score(if header.client_id.len() > 2 { 94 } else { 88 }),
+        End::Exact => Verdict::NeedMore,
+        // The bytes end within the body, or tags follow it.
+        End::Inexact if body.is_empty() => Verdict::NeedMore,
+        End::Inexact => Verdict::Score(if header.client_id.len() > 2 { 75 } else { 30 }),
+    }
+}
