@@ -315,7 +315,10 @@ fn looping() -> Vec<Act> {
 /// a little below what was measured when they were written.
 fn check(name: &str, application: &Application, correct: f64, of_answers_wrong: f64) {
     let score = application.score(Parameters::default(), 1);
-    println!("{name}: {score:?}");
+    println!(
+        "{name}: of {} calls {:.4} right, {:.4} wrong; {:.4} of requests whole",
+        score.calls, score.correct, score.wrong, score.whole
+    );
     assert!(score.correct >= correct, "{name}: {score:?}");
     assert!(score.of_answers_wrong <= of_answers_wrong, "{name}: {score:?}");
 }
