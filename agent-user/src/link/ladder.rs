@@ -9,7 +9,8 @@
 //! - *thread*: the process has been seen to serve whole requests on one thread each, never to do two things at once on
 //!   a thread, and this thread has one open request and no unanswered call.
 //! - *task* (event-loop segment): the executable is known to work for one request per loop turn and to queue nothing
-//!   between requests, and no other open request looks more like the call than the segment's owner does.
+//!   between requests; it has one open request, or the call is the first one since it read bytes for that request, on a
+//!   connection already there, and no other open request looks more like the call.
 
 use super::linker::Linker;
 use super::record::{Exchange, Parent};
@@ -66,8 +67,9 @@ pub(super) enum Found {
 /// Requests a process must have served faithfully before its threads are believed.
 const TRUST_AFTER: u32 = 3;
 
-/// `birth`: the request that opened the connection, when this is the first call on a connection seen to open.
-pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, birth: Option<Option<ExchangeId>>) -> Found {
+/// `fresh`: this is the first call on a connection that was seen to open. A loop may have worked for others between
+/// connecting and writing, so its segment says nothing.
+pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, fresh: bool) -> Found {
     let Some(exchange) = linker.exchanges.get(&call) else {
         return Found::Link(Link::NONE);
     };
@@ -79,7 +81,7 @@ pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, birth: Option<Op
         return Found::Link(link);
     }
     let (found, hint) = match exchange.actor.goroutine {
-        0 => by_thread(linker, exchange, open, birth),
+        0 => by_thread(linker, exchange, open, fresh),
         _ => (by_goroutine(linker, exchange), None),
     };
     match found.or_else(|| by_being_alone(open)) {
@@ -161,7 +163,7 @@ fn by_thread(
     linker: &Linker,
     call: &Exchange,
     open: &[ExchangeId],
-    birth: Option<Option<ExchangeId>>,
+    fresh: bool,
 ) -> (Option<Link>, Option<ExchangeId>) {
     let Some(process) = linker.processes.get(&call.actor.pid) else {
         return (None, None);
@@ -173,13 +175,12 @@ fn by_thread(
     let Some(work) = linker.threads.get(worker) else {
         return (None, None);
     };
-    let segment = match birth {
-        Some(owner) => owner,
-        None => work.owner,
-    }
-    .filter(|owner| open.contains(owner));
+    let segment = work.owner.filter(|owner| !fresh && open.contains(owner));
     if process.style == Style::DirectLoop {
-        let link = segment.filter(|owner| !contradicted(linker, call, *owner, &work.open));
+        let link = match work.open.as_slice() {
+            [one] => Some(*one),
+            _ => segment.filter(|owner| !contradicted(linker, call, *owner, &work.open)),
+        };
         return (link.map(|owner| Link::exact(owner, Method::Task)), segment);
     }
     let link = match work.open.as_slice() {

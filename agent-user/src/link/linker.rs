@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::ends::{Addresses, Ends, Handle};
 use super::identity::{exchange_key, span_id_of_key, span_id_of_number, trace_id_of_root};
@@ -13,7 +13,7 @@ use super::inference::FinishedCall;
 use super::inferring::Inferring;
 use super::ladder::{self, Found, Link};
 use super::name;
-use super::record::{Birth, Exchange, Parent, Process};
+use super::record::{Exchange, Parent, Process};
 use super::thread::{Worker, Workers, remove};
 use super::{Confidence, Counters, Decision, ExchangeId, Limits, Method, Seen, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
@@ -29,8 +29,9 @@ pub struct Linker {
     pub(super) processes: FxHashMap<u32, Process>,
     ends: Ends,
     inferring: Inferring,
-    births: FxHashMap<ConnectionId, Birth>,
-    birth_order: VecDeque<ConnectionId>,
+    /// Connections whose first call is still to come.
+    fresh: FxHashSet<ConnectionId>,
+    fresh_order: VecDeque<ConnectionId>,
     /// Exchanges open on a connection, oldest first.
     on_connection: FxHashMap<ConnectionId, Vec<ExchangeId>>,
     pub(super) arrivals: VecDeque<ExchangeId>,
@@ -55,8 +56,8 @@ impl Linker {
             processes: FxHashMap::default(),
             ends: Ends::default(),
             inferring: Inferring::default(),
-            births: FxHashMap::default(),
-            birth_order: VecDeque::new(),
+            fresh: FxHashSet::default(),
+            fresh_order: VecDeque::new(),
             on_connection: FxHashMap::default(),
             arrivals: VecDeque::new(),
             settling: VecDeque::new(),
@@ -78,30 +79,32 @@ impl Linker {
         self.process(pid).style = style;
     }
 
-    /// The process connected (`as_client`) or accepted this connection.
-    pub fn opened(&mut self, connection: ConnectionId, actor: Actor, as_client: bool, time_ns: TimeNs) {
-        let work = self.thread(actor, time_ns);
+    /// The process connected (`as_client`) or accepted this connection. It may be told as late as with the first bytes,
+    /// so it says nothing about when, or for which request, the process connected.
+    pub fn opened(&mut self, connection: ConnectionId, as_client: bool) {
         if !as_client {
-            work.owner = None;
             return;
         }
-        let owner = work.owner;
-        while self.births.len() >= self.limits.connections {
-            let Some(oldest) = self.birth_order.pop_front() else {
+        while self.fresh.len() >= self.limits.connections {
+            let Some(oldest) = self.fresh_order.pop_front() else {
                 break;
             };
-            self.counters.connections_evicted += u64::from(self.births.remove(&oldest).is_some());
+            self.counters.connections_evicted += u64::from(self.fresh.remove(&oldest));
         }
-        if self.births.insert(connection, Birth { owner }).is_none() {
-            self.birth_order.push_back(connection);
+        if self.fresh.insert(connection) {
+            self.fresh_order.push_back(connection);
         }
-        if self.birth_order.len() > 2 * self.limits.connections {
-            self.birth_order.retain(|id| self.births.contains_key(id));
+        if self.fresh_order.len() > 2 * self.limits.connections {
+            self.fresh_order.retain(|id| self.fresh.contains(id));
         }
     }
 
     /// The actor moved bytes on this connection; `inward` for a read.
     pub fn touched(&mut self, connection: ConnectionId, actor: Actor, inward: bool, time_ns: TimeNs) {
+        // Only what comes in begins a segment.
+        if !inward {
+            return;
+        }
         let owner = self.on_connection.get(&connection).and_then(|open| {
             let exchange = open.last()?;
             match self.exchanges.get(exchange)? {
@@ -115,11 +118,7 @@ impl Linker {
                 _ => None,
             }
         });
-        // A first write on an idle connection begins a call of whatever the thread works on; a first read begins
-        // something new.
-        if owner.is_some() || inward {
-            self.thread(actor, time_ns).owner = owner;
-        }
+        self.thread(actor, time_ns).owner = owner;
     }
 
     /// The first bytes of a request were read (server side) or written (client side).
@@ -237,7 +236,7 @@ impl Linker {
     }
 
     pub fn connection_closed(&mut self, connection: ConnectionId) {
-        self.births.remove(&connection);
+        self.fresh.remove(&connection);
     }
 
     /// Hands out every decision that is due.
@@ -304,8 +303,8 @@ impl Linker {
     }
 
     fn client_seen(&mut self, seen: &Seen<'_>) {
-        let birth = self.births.remove(&seen.connection);
-        let found = ladder::parent_of_call(self, seen.id, birth.map(|birth| birth.owner));
+        let fresh = self.fresh.remove(&seen.connection);
+        let found = ladder::parent_of_call(self, seen.id, fresh);
         let calls = self.thread(seen.actor, seen.time_ns).calls.clone();
         let connection = seen.connection;
         let overlapping = seen.actor.goroutine == 0
@@ -316,8 +315,13 @@ impl Linker {
             });
         // Calls made while a process starts tell nothing about how it serves.
         let serving = self.process(seen.actor.pid).faithful > 0;
+        let direct = self.process(seen.actor.pid).style == Style::DirectLoop;
         let work = self.thread(seen.actor, seen.time_ns);
         work.calls.push(seen.id);
+        if direct {
+            // One call a segment: what follows without another read was set off by something not seen, such as a timer.
+            work.owner = None;
+        }
         work.strayed |= serving && work.open.is_empty();
         let strayed = work.strayed && work.served;
         self.process(seen.actor.pid).interleaves |= overlapping || strayed;

@@ -53,9 +53,3 @@ pub(super) struct Process {
     /// Something was seen that a thread serving one request at a time does not do.
     pub(super) interleaves: bool,
 }
-
-/// Who opened a connection, and for which request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Birth {
-    pub(super) owner: Option<ExchangeId>,
-}

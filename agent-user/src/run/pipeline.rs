@@ -218,12 +218,7 @@ impl Pipeline {
         self.linker
             .set_style(opened.actor.pid, Style::of(&instance.executable));
         if !opened.adopted && opened.role != Role::Unknown {
-            self.linker.opened(
-                opened.connection,
-                opened.actor,
-                opened.role == Role::Client,
-                opened.time_ns,
-            );
+            self.linker.opened(opened.connection, opened.role == Role::Client);
         }
         let port = |address: Option<std::net::SocketAddr>| address.map_or(0, |address| address.port());
         let flow = Flow::new(

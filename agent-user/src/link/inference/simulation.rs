@@ -385,8 +385,8 @@ fn several_kinds_and_background() {
                 interval_us,
                 background,
             },
-            0.0,
-            1.0,
+            correct,
+            wrong,
         );
     }
 }

@@ -189,11 +189,12 @@ fn an_event_loop_that_queues_nothing_is_exact_by_segment() {
     let mut bench = Bench::new();
     let nginx = actor(20, 20);
     bench.linker.set_style(20, Style::of("/usr/sbin/nginx"));
-    // Read A, connect for A; read B, reuse an idle connection for B; then A's connection becomes writable.
+    // Read A, connect for A; read B, reuse an idle connection for B; then A's connection becomes writable: who
+    // connected is not told.
     let a = bench.see(Side::Server, nginx, 1, |seen| {
         (seen.operation, seen.target) = ("GET", "/a")
     });
-    bench.linker.opened(ConnectionId(100), nginx, true, bench.now);
+    bench.linker.opened(ConnectionId(100), true);
     let b = bench.see(Side::Server, nginx, 2, |seen| {
         (seen.operation, seen.target) = ("GET", "/b")
     });
@@ -217,10 +218,7 @@ fn an_event_loop_that_queues_nothing_is_exact_by_segment() {
     bench.end(a, nginx, 1, Side::Server);
     bench.end(b, nginx, 2, Side::Server);
     bench.decide();
-    assert_eq!(
-        bench.parent(call_a),
-        (bench.span(a), Method::Task, Confidence::Exact)
-    );
+    assert_ne!(bench.parent(call_a).2, Confidence::Exact);
     assert_eq!(
         bench.parent(call_b),
         (bench.span(b), Method::Task, Confidence::Exact)
@@ -459,16 +457,14 @@ fn every_table_is_bounded_and_says_what_it_turned_away() {
     };
     let mut bench = Bench::with(limits);
     for n in 0..1000u32 {
-        bench
-            .linker
-            .opened(ConnectionId(u64::from(n)), actor(n, n), true, bench.now);
+        bench.linker.opened(ConnectionId(u64::from(n)), true);
         let request = bench.request(actor(n, n), u64::from(n) + 5000);
         if n % 2 == 0 {
             bench.end(request, actor(n, n), u64::from(n) + 5000, Side::Server);
         }
         let linker = &bench.linker;
-        assert!(linker.exchanges.len() <= 64 && linker.threads.len() <= 16 && linker.births.len() <= 8);
-        assert!(linker.arrivals.len() <= 128 && linker.birth_order.len() <= 16);
+        assert!(linker.exchanges.len() <= 64 && linker.threads.len() <= 16 && linker.fresh.len() <= 8);
+        assert!(linker.arrivals.len() <= 128 && linker.fresh_order.len() <= 16);
     }
     bench.decide();
     assert_eq!(
@@ -495,7 +491,7 @@ proptest! {
             match kind {
                 0 => open.push((bench.request(actor, connection), actor, connection, Side::Server)),
                 1 => open.push((bench.call(actor, connection), actor, connection, Side::Client)),
-                2 => bench.linker.opened(ConnectionId(connection), actor, true, bench.now),
+                2 => bench.linker.opened(ConnectionId(connection), true),
                 3 => bench.linker.process_ended(actor.pid),
                 4 => {
                     let mut out = Vec::new();
