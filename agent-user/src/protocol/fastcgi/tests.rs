@@ -7,6 +7,7 @@ use Side::{Client as C, Server as S};
 #[test]
 fn recordings() {
     harness::check(Protocol::FastCgi);
+    harness::check_nothing_missed_when_joined(Protocol::FastCgi);
 }
 
 fn record(kind: u8, id: u8, content: &[u8]) -> Vec<u8> {

@@ -44,6 +44,40 @@ pub(crate) fn check(protocol: Protocol) {
     }
 }
 
+/// For protocols whose messages explain themselves: a connection joined at any turn of the client's shows every exchange
+/// whose request comes from there on.
+pub(crate) fn check_nothing_missed_when_joined(protocol: Protocol) {
+    for conversation in load(protocol) {
+        let whole = Run::of(&conversation).seen();
+        for (number, turn) in conversation.turns.iter().enumerate() {
+            if turn.side != Side::Client {
+                continue;
+            }
+            let before = conversation.turns[..number]
+                .iter()
+                .filter(|turn| turn.side == Side::Client);
+            let position: usize = before.map(|turn| turn.bytes.len()).sum();
+            let due = whole
+                .finished
+                .iter()
+                .filter(|seen| seen.carrier == protocol && seen.position >= position as u64);
+            let due: Vec<&String> = due.map(|seen| &seen.line).collect();
+            let joined = Run {
+                first_turn: number,
+                forced: Some(protocol),
+                ..Run::of(&conversation)
+            }
+            .play();
+            let missed: Vec<_> = due.iter().filter(|line| !joined.contains(line)).collect();
+            assert!(
+                missed.is_empty(),
+                "{}: joined at turn {number}: missed {missed:#?}",
+                conversation.name
+            );
+        }
+    }
+}
+
 /// All recordings of a protocol; none where it has no folder.
 fn load(protocol: Protocol) -> Vec<Conversation> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/wire");
@@ -155,6 +189,10 @@ impl<'a> Run<'a> {
 
     /// Shows it and answers what came of it, one line an exchange.
     fn play(&self) -> Vec<String> {
+        self.seen().lines()
+    }
+
+    fn seen(&self) -> Seen {
         let (mut flow, mut seen) = self.open();
         let mut clock = Clock::default();
         for (number, turn) in self.conversation.turns.iter().enumerate() {
@@ -187,7 +225,7 @@ impl<'a> Run<'a> {
             }
         }
         flow.closed(clock.time_ns + 1, &mut seen);
-        seen.lines()
+        seen
     }
 
     fn open(&self) -> (Flow, Seen) {
@@ -233,24 +271,38 @@ impl Clock {
     }
 }
 
+struct Finished {
+    number: u64,
+    carrier: Protocol,
+    /// Of the request, in its direction.
+    position: u64,
+    line: String,
+}
+
 /// The exchanges a run ended with, by the order of their requests.
 #[derive(Default)]
 struct Seen {
-    finished: Vec<(u64, String)>,
+    finished: Vec<Finished>,
 }
 
 impl Sink for Seen {
     fn began(&mut self, _: &Exchange) {}
 
     fn finished(&mut self, exchange: Box<Exchange>) {
-        self.finished.push((exchange.number, line(&exchange)));
+        let (number, carrier, position) = (exchange.number, exchange.carrier, exchange.request_position);
+        self.finished.push(Finished {
+            number,
+            carrier,
+            position,
+            line: line(&exchange),
+        });
     }
 }
 
 impl Seen {
     fn lines(mut self) -> Vec<String> {
-        self.finished.sort_by_key(|(number, _)| *number);
-        self.finished.into_iter().map(|(_, line)| line).collect()
+        self.finished.sort_by_key(|seen| seen.number);
+        self.finished.into_iter().map(|seen| seen.line).collect()
     }
 }
 

@@ -156,10 +156,9 @@ impl Parser for Http1 {
     }
 
     fn resync(&mut self, side: Side, bytes: &[u8], at_write: bool) -> Resync {
-        // Joined in the middle; any other loss was noted when it happened.
-        if !self.half(side).incomplete {
-            self.lose_place(side);
-        }
+        // Any loss was noted when it happened; what remains is a connection joined in the middle. Its requests seen so
+        // far stay open: the answer to the first of them may be what is shown here.
+        self.half(side).incomplete = true;
         match side {
             Side::Client => detect::find_request(bytes, at_write),
             Side::Server => detect::find_response(bytes, at_write),

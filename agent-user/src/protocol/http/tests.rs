@@ -252,6 +252,7 @@ fn odd_heads_that_servers_take_are_taken() {
 #[test]
 fn recordings() {
     crate::protocol::harness::check(crate::protocol::Protocol::Http);
+    crate::protocol::harness::check_nothing_missed_when_joined(crate::protocol::Protocol::Http);
 }
 
 #[test]
