@@ -4,6 +4,8 @@
 //! Seen when they return. The message's iterator is then behind the bytes that moved, so where they are is found by going
 //! back; nothing has to be remembered from the entry (kretprobes, which see no arguments, excepted).
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     EbpfContext,
     helpers::bpf_get_current_pid_tgid,
@@ -177,22 +179,35 @@ fn payload(message: u64, bytes: u64, scratch: u32) -> Payload {
 
 /// Goes back from the `at`th byte of a buffer to the one `bytes` before it.
 #[inline(always)]
-fn backward(mut place: u64, at: u64, bytes: u64, scratch: u32) -> Payload {
+fn backward(last: u64, at: u64, bytes: u64, scratch: u32) -> Payload {
+    const STEP: u64 = size_of::<Buffer>() as u64;
+    let mut place = last;
     let mut missing = bytes;
-    let mut steps = 0u64;
     let mut len = at;
+    let mut steps = 0u64;
     while steps < BUFFERS_MAX as u64 {
         if missing <= len {
             break;
         }
         missing -= len;
-        place = place.wrapping_sub(size_of::<Buffer>() as u64);
+        place = place.wrapping_sub(STEP);
         steps += 1;
-        let Some(buffer) = read::kernel::<Buffer>(place, 0) else { return Payload::NONE };
+        let Some(buffer) = read::kernel::<Buffer>(place, 0) else {
+            return Payload::NONE;
+        };
         len = buffer.len;
     }
     if missing > len {
         return Payload::NONE;
     }
-    Payload { address: place, buffers: steps + 1, array_in_kernel: true, skip: len - missing, scratch }
+    // From the addresses, not from the steps: a count the verifier knows exactly makes it follow every count by itself
+    // through all that comes after.
+    let buffers = black_box(last).wrapping_sub(black_box(place)) / STEP + 1;
+    Payload {
+        address: place,
+        buffers,
+        array_in_kernel: true,
+        skip: len - missing,
+        scratch,
+    }
 }
