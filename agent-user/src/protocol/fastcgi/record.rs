@@ -155,6 +155,14 @@ fn begins(side: Side, bytes: &[u8], from_start: bool) -> Option<bool> {
                 .count();
             (name > 0 && content.get(name) == Some(&b':')).then_some(true)
         }
+        // A warning of the application, in words.
+        Kind::Stderr => {
+            let words = &content[..content.len().min(16)];
+            let text = words
+                .iter()
+                .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+            (text && !words.is_empty()).then_some(true)
+        }
         Kind::EndRequest => content.get(4).filter(|status| **status <= 3).map(|_| true),
         _ => None,
     }
