@@ -167,7 +167,6 @@ fn show(flow: &mut Flow, side: Side, bytes: &[u8], at: &mut [u64; 2], time_ns: u
             moved,
             continues: false,
             bytes,
-            continues: false,
         },
         counted,
     );
