@@ -8,6 +8,7 @@
 
 mod amqp;
 mod cassandra;
+mod clickhouse;
 pub mod context;
 mod dns;
 mod dubbo;

@@ -85,6 +85,7 @@ protocols! {
         Memcached = "memcached", super::memcached::DEFINITION;
         MongoDb = "mongodb", super::mongodb::DEFINITION;
         Cassandra = "cassandra", super::cassandra::DEFINITION;
+        ClickHouse = "clickhouse", super::clickhouse::DEFINITION;
         Http2 = "http2", super::http2::DEFINITION;
         WebSocket = "websocket", super::websocket::DEFINITION;
         FastCgi = "fastcgi", super::fastcgi::DEFINITION;
