@@ -1,7 +1,7 @@
 //! What the collector is told: command line over TOML file over defaults. What leaves: a checked [`Config`]. Absent on
 //! purpose: anything that may change while running.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ pub struct StoreConfig {
 }
 
 /// Upper bounds of Pinpoint's response-time classes; above `slow_ms` is "very slow".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Thresholds {
     pub fast_ms: u64,

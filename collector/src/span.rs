@@ -115,14 +115,19 @@ impl Span {
         self.instance.id == 0
     }
 
-    /// Whether the span is the calling side of an exchange.
+    /// Whether the span is a call to something: a request or a message sent.
     pub fn is_calling(&self) -> bool {
         matches!(self.kind, SpanKind::Client | SpanKind::Producer)
     }
 
-    /// Whether the span is the serving side of an exchange.
+    /// Whether the span is work done for a request or a message received.
     pub fn is_serving(&self) -> bool {
         matches!(self.kind, SpanKind::Server | SpanKind::Consumer)
+    }
+
+    /// Whether the span is the client's end of an exchange. A consumer is one: it fetches from its broker.
+    pub fn is_client_end(&self) -> bool {
+        self.is_calling() || self.kind == SpanKind::Consumer
     }
 
     pub fn is_error(&self) -> bool {

@@ -162,8 +162,10 @@ fn count(command: &mut Command, totals: &mut Totals) -> Result<()> {
 fn closing_line(line: &str) -> (u64, u64) {
     let plain = without_colour(line);
     let text = plain.trim();
-    let closing =
-        text.starts_with("Summary [") || text.starts_with("test result:") || text.starts_with("Tests  ");
+    let closing = ["Summary [", "test result:", "Tests  "]
+        .iter()
+        .any(|start| text.starts_with(start))
+        || (text.starts_with(|letter: char| letter.is_ascii_digit()) && text.ends_with(" failed"));
     if !closing {
         return (0, 0);
     }
@@ -210,6 +212,7 @@ mod tests {
             (41, 0)
         );
         assert_eq!(closing_line("      Tests  1 failed | 40 passed (41)"), (40, 1));
+        assert_eq!(closing_line("23 passed, 1 failed"), (23, 1));
         assert_eq!(closing_line("it said: 5 passed"), (0, 0));
     }
 }

@@ -13,6 +13,7 @@ use spanhound_proto::v1;
 use spanhound_proto::v1::ingest_server::{Ingest, IngestServer};
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding::Gzip;
 use tonic::{Request, Response, Status};
 
 struct Service<K>(Arc<K>);
@@ -65,8 +66,12 @@ pub async fn serve<K: Keep>(
     keep: Arc<K>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let ingest = IngestServer::new(Service(keep.clone())).max_decoding_message_size(MAX_BATCH_BYTES);
-    let traces = TraceServiceServer::new(Service(keep)).max_decoding_message_size(MAX_BATCH_BYTES);
+    let ingest = IngestServer::new(Service(keep.clone()))
+        .max_decoding_message_size(MAX_BATCH_BYTES)
+        .accept_compressed(Gzip);
+    let traces = TraceServiceServer::new(Service(keep))
+        .max_decoding_message_size(MAX_BATCH_BYTES)
+        .accept_compressed(Gzip);
     tonic::transport::Server::builder()
         .add_service(ingest)
         .add_service(traces)

@@ -1,4 +1,4 @@
-//! The first room: batches come in by gRPC (agents), OTLP over gRPC and OTLP over HTTP (instrumented applications),
+//! The first room. Enters: batches by gRPC (agents), OTLP over gRPC and OTLP over HTTP (instrumented applications), which
 //! are checked and handed to what keeps them. Leaves: an acknowledgement once the batch is durable, or a refusal that
 //! tells the sender whether to repeat it. Bounded: bytes a message, spans, strings and attributes a batch. Absent on
 //! purpose: storage; the store implements [`Keep`].

@@ -1,5 +1,5 @@
 //! The page's files, built into the binary from `web/dist`. Enters: a path. Leaves: the file, or the page itself for any
-//! path without an extension, so that the page's own addresses can be opened. Absent on purpose: everything dynamic; the
+//! path without an extension, so that the page's own addresses can be opened. Bounded: by what was built in. Absent on purpose: everything dynamic; the
 //! page asks the API.
 
 use axum::http::header::{
@@ -12,8 +12,8 @@ use include_dir::{Dir, include_dir};
 
 static FILES: Dir<'_> = include_dir!("$SPANHOUND_PAGE");
 
-/// The page talks to its own collector and to nobody else. Charts set sizes through style attributes.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+/// The page talks to its own collector and to nobody else.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       font-src 'self'; connect-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'";
 
 /// Answers `GET` for every path no other room serves.

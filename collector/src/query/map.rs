@@ -3,13 +3,14 @@
 use super::answer::{ApiError, SummaryAnswer, unix_ms};
 use super::parameters::Parameters;
 use super::sums::{Sums, sums};
+use crate::config::Thresholds;
 use crate::span::Text;
 use crate::store::Shared;
 use crate::store::node::{NodeId, USER, is_service, kind_of, name_of, system_of};
 use crate::store::rollup::Subject;
 use crate::store::summary::Summary;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes and edges that are answered at most; the busiest stay.
 const MAX_EDGES: usize = 5_000;
@@ -64,6 +65,10 @@ pub struct Map {
     edges: Vec<Edge>,
     /// Edges beyond the bound, left out.
     edges_left_out: usize,
+    /// What the response classes of a span's service are bounded by.
+    thresholds: Thresholds,
+    /// Services for which other bounds hold.
+    service_thresholds: BTreeMap<String, Thresholds>,
 }
 
 #[derive(Debug, Serialize)]
@@ -135,6 +140,8 @@ pub fn map(store: &Shared, parameters: &Parameters) -> Result<Map, ApiError> {
         nodes: nodes.iter().map(|id| node(&sums, id)).collect(),
         edges: edges.iter().map(|edge| edge_answer(&sums, edge)).collect(),
         edges_left_out,
+        thresholds: store.config.thresholds,
+        service_thresholds: store.config.service_thresholds.clone(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::store::Shared;
 use crate::store::node::NodeId;
-use crate::store::rollup::{MINUTE_NS, Minute, Presence, Subject};
+use crate::store::rollup::{MINUTE_NS, Minute, Presence, Rollups, Subject};
 use crate::store::segment::point::Point;
 use crate::store::summary::Summary;
 use rustc_hash::FxHashMap;
@@ -19,29 +19,31 @@ pub struct Sums {
 /// The sums of all nodes and edges.
 pub fn sums(store: &Shared, range_ns: &Range<u64>) -> Sums {
     let mut sums = Sums::default();
-    by_minute(store, range_ns, None, |_, subject, summary| {
+    let rollups = by_minute(store, range_ns, None, |_, subject, summary| {
         sums.summaries.entry(subject).or_default().merge(summary);
     });
-    for ((_, node), presence) in store.rollups(&touched(range_ns)).presences {
+    for ((_, node), presence) in rollups.presences {
         sums.presences.entry(node).or_default().merge(&presence);
     }
     sums
 }
 
-/// Calls `each` with partial sums of every minute in the range, of one subject or of all.
+/// Calls `each` with partial sums of every minute in the range, of one subject or of all; returns the rollups of the
+/// minutes the range touches.
 pub fn by_minute(
     store: &Shared,
     range_ns: &Range<u64>,
     only: Option<&Subject>,
     mut each: impl FnMut(Minute, Subject, &Summary),
-) {
+) -> Rollups {
     let whole = range_ns.start.div_ceil(MINUTE_NS)..range_ns.end / MINUTE_NS;
-    let cut = if whole.start < whole.end {
-        for ((minute, subject), summary) in store.rollups(&whole).summaries {
-            if only.is_none_or(|only| *only == subject) {
-                each(minute, subject, &summary);
-            }
+    let rollups = store.rollups(&touched(range_ns));
+    for ((minute, subject), summary) in &rollups.summaries {
+        if whole.contains(minute) && only.is_none_or(|only| only == subject) {
+            each(*minute, subject.clone(), summary);
         }
+    }
+    let cut = if whole.start < whole.end {
         [
             range_ns.start..whole.start * MINUTE_NS,
             whole.end * MINUTE_NS..range_ns.end,
@@ -60,6 +62,7 @@ pub fn by_minute(
             ControlFlow::Continue(())
         });
     }
+    rollups
 }
 
 /// The minutes a range touches.

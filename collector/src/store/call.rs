@@ -5,10 +5,11 @@
 //!   (then the caller is `user:outside`).
 //! - A calling span counts on the edge from its service to what served it; on that node only when it is no service,
 //!   whose own serving span counts there.
+//! - A consuming span counts on its service and on the edge from the queue it fetches from.
 //! - An instrumented application's span of an exchange that an agent saw too does not count.
 
 use super::join::Joins;
-use super::node::{NodeId, USER, consumed_node, is_service};
+use super::node::{NodeId, USER, is_service};
 use super::summary::Class;
 use crate::config::Config;
 use crate::span::{Span, Text};
@@ -74,16 +75,21 @@ fn calling(span: &Span, own: &NodeId, joins: &Joins) -> Option<Sides> {
     if span.is_otlp() && joins.is_represented(span.span_id) {
         return None;
     }
-    let target = match joins.served(span.span_id) {
-        Some(served) => served.node.clone(),
-        None => joins.directory.called_node(span),
-    };
+    let target = other_end(span, joins);
     Some(Sides {
         source: Some(own.clone()),
         on_node: !is_service(&target),
         target,
         on_edge: true,
     })
+}
+
+/// The node at the server's end of the exchange.
+fn other_end(span: &Span, joins: &Joins) -> NodeId {
+    match joins.served(span.span_id) {
+        Some(served) => served.node.clone(),
+        None => joins.directory.called_node(span),
+    }
 }
 
 fn serving(span: &Span, own: &NodeId, joins: &Joins) -> Option<Sides> {
@@ -96,15 +102,17 @@ fn serving(span: &Span, own: &NodeId, joins: &Joins) -> Option<Sides> {
             on_edge,
         })
     };
+    if span.kind == SpanKind::Consumer {
+        return sides(Some(other_end(span, joins)), true);
+    }
     let parent = joins.parent_of(span);
     if span.is_otlp() && joins.served(parent).is_some_and(|served| !served.otlp) {
         return None;
     }
     match joins.span(parent).filter(|_| parent != 0) {
-        Some(caller) if caller.calling => sides(None, is_service(own)),
+        Some(caller) if caller.client_end => sides(None, is_service(own)),
         Some(caller) if caller.node == *own => sides(None, !span.is_otlp()),
         Some(caller) => sides(Some(caller.node.clone()), true),
-        None if span.kind == SpanKind::Consumer => sides(Some(consumed_node(span)), true),
         None => sides(Some(Text::from(USER)), true),
     }
 }

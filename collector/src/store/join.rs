@@ -8,7 +8,7 @@ use super::recent::Recent;
 use super::repair::{Repair, Repairs};
 use crate::losses::Losses;
 use crate::span::{Link, Span, SpanId, Text, TraceId};
-use spanhound_proto::v1::LinkMethod;
+use spanhound_proto::v1::{LinkMethod, SpanKind};
 
 /// How long the other end of an exchange may come after the first, at least.
 pub const WINDOW_NS: u64 = 600_000_000_000;
@@ -23,7 +23,8 @@ pub struct Seen {
     pub parent_by_header: bool,
     pub start_unix_ns: u64,
     pub node: NodeId,
-    pub calling: bool,
+    /// The client's end of an exchange.
+    pub client_end: bool,
     pub host_name: Text,
     pub peer: Text,
     /// The span has been written to a segment or is about to be.
@@ -78,12 +79,12 @@ impl Joins {
             parent_by_header: span.link.method == LinkMethod::Header,
             start_unix_ns: span.start_unix_ns,
             node: node.clone(),
-            calling: span.is_calling(),
+            client_end: span.is_client_end(),
             host_name: span.instance.host_name.clone(),
             peer: span.peer.clone(),
             generation,
         };
-        if span.parent_span_id != 0 && span.is_serving() {
+        if span.parent_span_id != 0 && span.kind == SpanKind::Server {
             self.note_served(
                 span.parent_span_id,
                 Served {
@@ -97,7 +98,7 @@ impl Joins {
             self.represented
                 .insert(span.parent_span_id, (), &losses.join_table_evictions);
         }
-        if seen.calling
+        if seen.client_end
             && let Some(served) = self.served.get(&span.span_id)
         {
             self.directory
@@ -105,7 +106,7 @@ impl Joins {
         }
         self.spans
             .insert(span.span_id, seen, &losses.join_table_evictions);
-        if span.exchange_key != 0 && (span.is_calling() || span.is_serving()) {
+        if span.exchange_key != 0 && (span.is_client_end() || span.kind == SpanKind::Server) {
             self.pair(span, now_unix_ns, losses);
         }
     }
@@ -143,7 +144,7 @@ impl Joins {
             .get(&span.exchange_key)
             .copied()
             .unwrap_or_default();
-        if span.is_calling() {
+        if span.is_client_end() {
             ends.client = span.span_id;
         } else {
             ends.server = span.span_id;
@@ -200,7 +201,7 @@ impl Joins {
     }
 
     fn note_served(&mut self, client: SpanId, served: Served, losses: &Losses) {
-        if let Some(client) = self.spans.get(&client).filter(|client| client.calling) {
+        if let Some(client) = self.spans.get(&client).filter(|client| client.client_end) {
             self.directory
                 .learn(&client.host_name, &client.peer, &served.node, losses);
         }

@@ -5,7 +5,7 @@ use super::recent::Recent;
 use crate::losses::Losses;
 use crate::span::{Span, Text};
 use spanhound_proto::v1::SpanKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Callers from outside what is watched.
 pub const USER: &str = "user:outside";
@@ -103,9 +103,10 @@ impl Directory {
         if !span.peer_service.is_empty() {
             return Text::from(format!("service:{}", span.peer_service));
         }
-        let named = span
-            .attribute_text("server.address")
-            .filter(|name| !name.is_empty());
+        // An address is written as seen from everywhere, a name as it is.
+        let is_name =
+            |name: &&str| !name.is_empty() && !name.contains('/') && name.parse::<IpAddr>().is_err();
+        let named = span.attribute_text("server.address").filter(is_name);
         let name = match (named, span.peer.rsplit_once(':')) {
             (Some(name), Some((_, port))) if !name.ends_with(&format!(":{port}")) => format!("{name}:{port}"),
             (Some(name), _) => name.to_owned(),
@@ -113,11 +114,6 @@ impl Directory {
         };
         Text::from(format!("external:{name}"))
     }
-}
-
-/// The queue a consuming span takes its message from.
-pub fn consumed_node(span: &Span) -> NodeId {
-    backend_id("queue", span, &span.peer)
 }
 
 /// Which watched database, cache or queue a serving span belongs to: node kind, then host, service and port.

@@ -198,3 +198,108 @@ async fn an_instrumented_application_joins_the_trace_and_counts_once() {
     assert_eq!(rig.counts(), expected.map(|(id, count)| (id.to_owned(), count)));
     assert_eq!(rig.ask(&format!("{:032x}", 77), &[])["span_count"], 6);
 }
+
+#[tokio::test]
+async fn messages_go_through_the_queue_and_count_once_on_each_side() {
+    for (broker_seen, broker_first, linked) in [
+        (true, true, true),
+        (true, false, true),
+        (true, true, false),
+        (true, false, false),
+        (false, false, false),
+    ] {
+        let rig = Rig::new();
+        let mut builder = Builder::new(1, 1);
+        let mut spans = Vec::new();
+        let (family, protocol) = (builder.text("messaging"), builder.text("nats"));
+        let (broker, ephemeral) = (builder.text("127.0.0.1:4222"), builder.text("127.0.0.1:50000"));
+        for (id, service, kind) in [
+            (1, "shop", v1::SpanKind::Producer),
+            (2, "mailer", v1::SpanKind::Consumer),
+        ] {
+            let ends = [
+                (id * 10, 0, service, kind),
+                (id * 10 + 1, id * 10, "nats", v1::SpanKind::Server),
+            ];
+            for (span_id, parent, service, kind) in ends {
+                let server = kind == v1::SpanKind::Server;
+                spans.push(v1::Span {
+                    trace_id: u128::from(if linked { id } else { span_id })
+                        .to_be_bytes()
+                        .to_vec(),
+                    span_id,
+                    parent_span_id: if linked { parent } else { 0 },
+                    kind: kind as i32,
+                    instance: builder.instance("h", service, "", 10 + span_id as u32),
+                    family,
+                    protocol,
+                    local: if server { broker } else { ephemeral },
+                    peer: if server { ephemeral } else { broker },
+                    start_unix_ns: BEGIN_NS,
+                    exchange_key: id,
+                    ..v1::Span::default()
+                });
+            }
+        }
+        spans.retain(|span| broker_seen || span.kind != v1::SpanKind::Server as i32);
+        if broker_first {
+            spans.reverse();
+        }
+        builder.batch.spans = spans;
+        rig.send(builder).await.unwrap();
+        let expected = [
+            ("queue:nats@h:4222", 1),
+            ("service:mailer", 1),
+            ("service:shop", 0),
+            ("queue:nats@h:4222->service:mailer", 1),
+            ("service:shop->queue:nats@h:4222", 1),
+        ];
+        assert_eq!(
+            rig.counts(),
+            expected.map(|(id, count)| (id.to_owned(), count)),
+            "{broker_seen} {linked}"
+        );
+        // What a consumer does begins a transaction of its own.
+        assert_eq!(rig.ask("transactions", &rig.all_time())["total"], 1);
+    }
+}
+
+#[tokio::test]
+async fn an_unwatched_peer_goes_by_its_name_or_by_an_address_that_means_the_same_everywhere() {
+    let rig = Rig::new();
+    let mut builder = Builder::new(1, 1);
+    for (id, name, peer) in [
+        (1u64, "api.example.com", "203.0.113.9:443"),
+        (2, "127.0.0.1", "127.0.0.1:9000"),
+        (3, "/run/php.sock", "/run/php.sock"),
+        (4, "203.0.113.7", "203.0.113.7:80"),
+    ] {
+        let attributes = vec![builder.attribute("server.address", name)];
+        let span = v1::Span {
+            trace_id: u128::from(id).to_be_bytes().to_vec(),
+            span_id: id,
+            kind: v1::SpanKind::Client as i32,
+            instance: builder.instance("h", "app", "", 1),
+            peer: builder.text(peer),
+            start_unix_ns: BEGIN_NS,
+            attributes,
+            ..v1::Span::default()
+        };
+        builder.batch.spans.push(span);
+    }
+    rig.send(builder).await.unwrap();
+    let nodes: Vec<String> = rig
+        .counts()
+        .into_iter()
+        .map(|(id, _)| id)
+        .filter(|id| !id.contains("->"))
+        .collect();
+    let expected = [
+        "203.0.113.7:80",
+        "api.example.com:443",
+        "h:/run/php.sock",
+        "h:9000",
+    ]
+    .map(|name| format!("external:{name}"));
+    assert_eq!(nodes, [&expected[..], &["service:app".to_owned()]].concat());
+}

@@ -4,6 +4,8 @@ import { minuteOfShop, PEERS, SERVICES } from "./shop.mjs";
 
 /** How far back the shop's history reaches. */
 const HISTORY_MS = 3 * 3_600_000;
+/** The classes of summarise(). */
+export const BOUNDS = { thresholds: { fast_ms: 1000, normal_ms: 3000, slow_ms: 5000 }, service_thresholds: {} };
 const cache = new Map();
 
 function minute(number) {
@@ -114,7 +116,7 @@ export function map(range, query, now_ms) {
     const service = SERVICES.find((candidate) => candidate.name === name);
     return { id, kind: "service", name, system: service.family, watched: true, instances: service.instances, summary };
   });
-  return { from_ms: range.from_ms, to_ms: range.to_ms, nodes, edges, edges_left_out: 0 };
+  return { from_ms: range.from_ms, to_ms: range.to_ms, nodes, edges, edges_left_out: 0, ...BOUNDS };
 }
 
 export function timeseries(range, query, now_ms) {

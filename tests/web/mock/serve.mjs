@@ -15,7 +15,7 @@ export const POLICY =
 
 const EMPTY = {
   services: () => ({ services: [] }),
-  map: (range) => ({ ...range, nodes: [], edges: [], edges_left_out: 0 }),
+  map: (range) => ({ ...range, nodes: [], edges: [], edges_left_out: 0, ...answers.BOUNDS }),
   timeseries: () => ({ step_ms: 60_000, points: [] }),
   scatter: (range) => ({ ...range, total: 0, sampled: false, points: [] }),
   transactions: () => ({ total: 0, transactions: [], next_cursor: null }),

@@ -55,6 +55,13 @@ export interface MapEdge {
   links: { exact: number; inferred: number };
 }
 
+/** Up to which duration a response is fast, normal, slow; above it is very slow. */
+export interface Thresholds {
+  fast_ms: number;
+  normal_ms: number;
+  slow_ms: number;
+}
+
 export interface ServerMap {
   from_ms: number;
   to_ms: number;
@@ -62,6 +69,9 @@ export interface ServerMap {
   edges: MapEdge[];
   /** Edges beyond the answer's bound, left out. */
   edges_left_out: number;
+  thresholds: Thresholds;
+  /** Services for which other bounds hold. */
+  service_thresholds: Record<string, Thresholds>;
 }
 
 export interface Timeseries {

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { addClasses, classShares, errorShare, ringPieces } from "./classes";
+import {
+  addClasses,
+  classLabels,
+  classShares,
+  classWords,
+  errorShare,
+  ringPieces,
+  thresholdsOf,
+} from "./classes";
 import { summaryOf } from "./samples";
 
 describe("classes", () => {
@@ -13,6 +21,21 @@ describe("classes", () => {
       ["error", 2, 0.2],
     ]);
     expect(classShares(summaryOf({})).every((piece) => piece.share === 0)).toBe(true);
+  });
+
+  test("are named by the bounds that hold for the service", () => {
+    const usual = { fast_ms: 1000, normal_ms: 3000, slow_ms: 5000 };
+    const quick = { fast_ms: 50, normal_ms: 200, slow_ms: 1000 };
+    const map = { thresholds: usual, service_thresholds: { search: quick } };
+    expect(Object.values(classLabels(thresholdsOf(map, "service:shop")))).toEqual([
+      "1 s",
+      "3 s",
+      "5 s",
+      "Slow",
+      "Error",
+    ]);
+    expect(classLabels(thresholdsOf(map, "service:search")).fast).toBe("50 ms");
+    expect(classWords(thresholdsOf(map, "database:search")).normal).toBe("1 s to 3 s");
   });
 
   test("one failure among a million still has its piece of the ring, and the ring stays whole", () => {

@@ -1,25 +1,41 @@
 // Enters: a response summary. Leaves: Pinpoint's five classes with their names, counts and shares, in one fixed order.
-import type { Summary } from "../api/types";
+import type { ServerMap, Summary, Thresholds } from "../api/types";
+import { formatDuration } from "./format";
 
 export const CLASSES = ["fast", "normal", "slow", "very_slow", "error"] as const;
 export type ResponseClass = (typeof CLASSES)[number];
 
-/** As docs/API.md bounds them: fast <= 1 s, normal <= 3 s, slow <= 5 s, very slow above; failed ones apart. */
-export const CLASS_LABELS: Record<ResponseClass, string> = {
-  fast: "1 s",
-  normal: "3 s",
-  slow: "5 s",
-  very_slow: "Slow",
-  error: "Error",
-};
+/** Short names for axes: `1 s`, `3 s`, `5 s`, `Slow`, `Error`. */
+export function classLabels(bounds: Thresholds): Record<ResponseClass, string> {
+  return {
+    fast: formatDuration(bounds.fast_ms),
+    normal: formatDuration(bounds.normal_ms),
+    slow: formatDuration(bounds.slow_ms),
+    very_slow: "Slow",
+    error: "Error",
+  };
+}
 
-export const CLASS_WORDS: Record<ResponseClass, string> = {
-  fast: "up to 1 s",
-  normal: "1 to 3 s",
-  slow: "3 to 5 s",
-  very_slow: "over 5 s",
-  error: "failed",
-};
+/** What the short names mean. */
+export function classWords(bounds: Thresholds): Record<ResponseClass, string> {
+  const labels = classLabels(bounds);
+  return {
+    fast: `up to ${labels.fast}`,
+    normal: `${labels.fast} to ${labels.normal}`,
+    slow: `${labels.normal} to ${labels.slow}`,
+    very_slow: `over ${labels.slow}`,
+    error: "failed",
+  };
+}
+
+/** The bounds that hold for a node's requests, or for the calls a node makes: those of its service. */
+export function thresholdsOf(
+  map: Pick<ServerMap, "thresholds" | "service_thresholds">,
+  nodeId: string,
+): Thresholds {
+  const service = nodeId.startsWith("service:") ? nodeId.slice("service:".length) : "";
+  return map.service_thresholds[service] ?? map.thresholds;
+}
 
 export interface ClassShare {
   name: ResponseClass;

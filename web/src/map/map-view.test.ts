@@ -27,6 +27,8 @@ const map: ServerMap = {
   from_ms: 0,
   to_ms: 1,
   edges_left_out: 0,
+  thresholds: { fast_ms: 1000, normal_ms: 3000, slow_ms: 5000 },
+  service_thresholds: {},
   nodes: [
     node("user:outside", 12),
     node("service:busy", 99),

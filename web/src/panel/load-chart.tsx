@@ -2,9 +2,9 @@
 // gives its numbers, a click narrows the range to it.
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import type { Timeseries } from "../api/types";
+import type { Thresholds, Timeseries } from "../api/types";
 import { timeAxis } from "../compute/axis";
-import { CLASS_LABELS, CLASSES } from "../compute/classes";
+import { CLASSES, classLabels } from "../compute/classes";
 import { formatClock, formatCompact, formatCount } from "../compute/format";
 import { type LoadBar, loadBars } from "../compute/load";
 import { useSize } from "../ui/size";
@@ -16,10 +16,12 @@ const TOP = 6;
 
 export function LoadChart({
   series,
+  bounds,
   from_ms,
   to_ms,
 }: {
   series: Timeseries;
+  bounds: Thresholds;
   from_ms: number;
   to_ms: number;
 }): JSX.Element {
@@ -87,7 +89,7 @@ export function LoadChart({
             {CLASSES.filter((name) => shown.classes[name] > 0).map((name) => (
               <span key={name}>
                 {" "}
-                <i class={`dot fill-${name}`} aria-hidden="true" /> {CLASS_LABELS[name]}{" "}
+                <i class={`dot fill-${name}`} aria-hidden="true" /> {classLabels(bounds)[name]}{" "}
                 {formatCompact(shown.classes[name])}
               </span>
             ))}

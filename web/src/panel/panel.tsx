@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { requestPath } from "../api/client";
 import { useQuery } from "../api/query";
 import type { MapEdge, MapNode, Scatter, ServerMap, Summary, Timeseries } from "../api/types";
-import { errorShare } from "../compute/classes";
+import { errorShare, thresholdsOf } from "../compute/classes";
 import { formatCount, formatDuration, formatNumbered, formatPerMinute, formatShare } from "../compute/format";
 import { nodeLabel } from "../map/map-node";
 import type { Selected } from "../map/map-view";
@@ -69,6 +69,7 @@ function PanelBody({
   const { address } = useNavigation();
   // Callers from outside are not watched: what they waited for is told by the edges to whom they called.
   const figures = edge !== null || node?.kind !== "user" || node.summary.count > 0;
+  const bounds = thresholdsOf(map, measuredAt(edge, node));
   const which = edge === null ? { node: node?.id } : { edge: edge.id };
   // A relative range is one subject while it moves on; another length is another subject.
   const { from_ms: relative } = resolveRange(address.range, 0);
@@ -91,14 +92,14 @@ function PanelBody({
       {summary !== undefined && (
         <section class="panel-section" aria-labelledby="summary-title">
           <h3 id="summary-title">Response summary</h3>
-          <SummaryChart summary={summary} />
+          <SummaryChart summary={summary} bounds={bounds} />
         </section>
       )}
       {figures && (
         <section class="panel-section" aria-labelledby="load-title" aria-busy={series.busy}>
           <h3 id="load-title">Load</h3>
           {series.data !== null ? (
-            <LoadChart series={series.data} from_ms={from_ms} to_ms={to_ms} />
+            <LoadChart series={series.data} bounds={bounds} from_ms={from_ms} to_ms={to_ms} />
           ) : series.error !== null ? (
             <Failed error={series.error} retry={series.retry} what="The load" />
           ) : (
@@ -109,6 +110,12 @@ function PanelBody({
       {node !== null && <Neighbours map={map} node={node} />}
     </>
   );
+}
+
+/** A call counts as its caller's service says, one from outside as the called one says. */
+function measuredAt(edge: MapEdge | null, node: MapNode | null): string {
+  if (edge === null) return node?.id ?? "";
+  return edge.source.startsWith("service:") ? edge.source : edge.target;
 }
 
 function PanelHead({

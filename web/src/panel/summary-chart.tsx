@@ -1,10 +1,12 @@
 // Enters: a response summary. Leaves: Pinpoint's five columns, each with its count and share.
 import type { JSX } from "preact";
-import type { Summary } from "../api/types";
-import { CLASS_LABELS, CLASS_WORDS, classShares } from "../compute/classes";
+import type { Summary, Thresholds } from "../api/types";
+import { classLabels, classShares, classWords } from "../compute/classes";
 import { formatCompact, formatCount, formatShare } from "../compute/format";
 
-export function SummaryChart({ summary }: { summary: Summary }): JSX.Element {
+export function SummaryChart({ summary, bounds }: { summary: Summary; bounds: Thresholds }): JSX.Element {
+  const labels = classLabels(bounds);
+  const words = classWords(bounds);
   const shares = classShares(summary);
   const highest = Math.max(...shares.map((piece) => piece.share), 0);
   return (
@@ -15,7 +17,7 @@ export function SummaryChart({ summary }: { summary: Summary }): JSX.Element {
           data-class={piece.name}
           data-count={piece.count}
           class={piece.count === 0 ? "summary-none" : ""}
-          title={`${formatCount(piece.count)} ${CLASS_WORDS[piece.name]}`}
+          title={`${formatCount(piece.count)} ${words[piece.name]}`}
         >
           <span class="summary-count">{formatCompact(piece.count)}</span>
           <span class="summary-share">{formatShare(piece.share)}</span>
@@ -25,8 +27,8 @@ export function SummaryChart({ summary }: { summary: Summary }): JSX.Element {
               style={{ height: piece.count === 0 ? "0" : `max(2px, ${(piece.share / highest) * 100}%)` }}
             />
           </span>
-          <span class="summary-label">{CLASS_LABELS[piece.name]}</span>
-          <span class="visually-hidden">({CLASS_WORDS[piece.name]})</span>
+          <span class="summary-label">{labels[piece.name]}</span>
+          <span class="visually-hidden">({words[piece.name]})</span>
         </li>
       ))}
     </ul>

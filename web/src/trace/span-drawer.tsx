@@ -83,7 +83,7 @@ export function SpanDrawer({
         </Fact>
         <Fact name="Status">
           <span class={span.error ? "bad" : ""}>
-            {[span.status, span.status_text].filter(Boolean).join(" ")}
+            {span.status_text || (span.status === "unset" ? "" : span.status)}
           </span>
         </Fact>
         <Fact name="Peer">{span.peer ?? ""}</Fact>
