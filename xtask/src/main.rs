@@ -9,6 +9,7 @@ mod check;
 mod command;
 mod fuzz;
 mod interrupt;
+mod proto;
 mod run;
 mod setup;
 mod test;
@@ -44,6 +45,8 @@ enum Verb {
         #[arg(long)]
         tidy: bool,
     },
+    /// Write the Rust code of the wire anew from its .proto file (needs protoc)
+    Proto,
     /// Watch this machine as it is, until Ctrl-C
     Run(run::Options),
     /// Watch a small shop of unmodified services under load, until Ctrl-C
@@ -87,6 +90,7 @@ fn act(verb: Verb) -> Result<()> {
         Verb::Demo(options) => run::demo(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Bench { what } => bench::act(&what),
+        Verb::Proto => proto::run(),
         Verb::Ebpf => build::ebpf(),
         Verb::Page => build::page(),
         Verb::Build { release } => {

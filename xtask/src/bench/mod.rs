@@ -3,6 +3,7 @@
 mod overhead;
 mod paced;
 mod parse;
+mod store;
 mod victim;
 mod vm;
 
@@ -15,6 +16,8 @@ pub(crate) enum Bench {
     Overhead(overhead::Options),
     /// How fast protocols are parsed, and how much they allocate
     Parse,
+    /// How fast the collector's store takes spans in and answers queries
+    Store(store::Options),
     /// The overhead on a machine of one processor whose time is counted in instructions
     Vm(vm::Options),
 }
@@ -23,6 +26,7 @@ pub(crate) fn act(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
         Bench::Parse => parse::run(),
+        Bench::Store(options) => store::run(options),
         Bench::Vm(options) => vm::run(options),
     }
 }
