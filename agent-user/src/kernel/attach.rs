@@ -55,7 +55,11 @@ fn attach_hook(
         targets: Vec::new(),
         refused: Vec::new(),
     };
-    for way in allowed(hook, choice) {
+    let mut ways: Vec<&Way> = allowed(hook, choice).collect();
+    // The sockets' own tracepoints come first where there is a choice: they are proven on every kernel that has them, the
+    // function hooks for data are not yet. A forced tier is tried as it stands.
+    ways.sort_by_key(|way| choice == TierChoice::Auto && way.tier != Tier::Tracepoint);
+    for way in ways {
         match attaching.way(way) {
             Ok((targets, refused)) => {
                 status.tier = Some(way.tier.name());
