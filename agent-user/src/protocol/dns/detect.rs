@@ -42,7 +42,8 @@ fn stream(bytes: &[u8], side: Side, port: u16) -> Verdict {
         return Verdict::NeedMore;
     };
     let length = usize::from(u16::from_be_bytes(*prefix));
-    if length < HEADER_BYTES + 5 {
+    // Only an answer may come without a question.
+    if length < HEADER_BYTES + if side == Side::Client { 5 } else { 0 } {
         return Verdict::Reject;
     }
     if let Some(message) = rest.get(..length) {

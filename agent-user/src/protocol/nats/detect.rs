@@ -3,6 +3,21 @@
 use super::line::{self, Line, Read};
 use crate::protocol::{Opening, Side, Verdict};
 
+/// How the server's own errors begin; other protocols have the same `-ERR`.
+const ERRORS: &[&str] = &[
+    "Attempted To Connect",
+    "Authorization ",
+    "Invalid ",
+    "Maximum ",
+    "Parser Error",
+    "Permissions Violation",
+    "Secure Connection",
+    "Slow Consumer",
+    "Stale Connection",
+    "Unknown Protocol Operation",
+    "User Authentication",
+];
+
 pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
     if opening.datagram {
         return Verdict::Reject;
@@ -39,10 +54,10 @@ fn side(side: Side, bytes: &[u8]) -> Verdict {
             Line::Unsubscribe => Verdict::Score(50),
             // Other line protocols have these words too.
             Line::Ping | Line::Pong => Verdict::Score(20),
-            // Quoted as no other protocol's.
-            Line::Error(_) if bytes.starts_with(b"-ERR '") => Verdict::Score(60),
-            Line::Error(_) => Verdict::Reject,
-            Line::Ok => Verdict::Score(5),
+            Line::Error(text) if ERRORS.iter().any(|error| text.starts_with(error)) => Verdict::Score(60),
+            // NATS quotes its errors.
+            Line::Error(_) if !bytes.starts_with(b"-ERR '") => Verdict::Reject,
+            Line::Ok | Line::Error(_) => Verdict::Score(5),
         },
     }
 }
