@@ -16,7 +16,7 @@ const MAX_NAME_BYTES: usize = 1024;
 
 /// What a field means here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(in crate::protocol::kafka) enum Role {
     /// Nothing of use.
     Other,
     Topic,
@@ -27,7 +27,7 @@ pub(super) enum Role {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Field {
+pub(in crate::protocol::kafka) enum Field {
     I8,
     I16,
     I32,
@@ -53,13 +53,13 @@ pub(super) enum Field {
 
 /// A field and the versions that have it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Item {
-    pub(super) field: Field,
-    pub(super) from: i16,
-    pub(super) to: i16,
+pub(in crate::protocol::kafka) struct Item {
+    pub(in crate::protocol::kafka) field: Field,
+    pub(in crate::protocol::kafka) from: i16,
+    pub(in crate::protocol::kafka) to: i16,
 }
 
-pub(super) const fn always(field: Field) -> Item {
+pub(in crate::protocol::kafka) const fn always(field: Field) -> Item {
     Item {
         field,
         from: 0,
@@ -67,7 +67,7 @@ pub(super) const fn always(field: Field) -> Item {
     }
 }
 
-pub(super) const fn since(from: i16, field: Field) -> Item {
+pub(in crate::protocol::kafka) const fn since(from: i16, field: Field) -> Item {
     Item {
         field,
         from,
@@ -75,26 +75,26 @@ pub(super) const fn since(from: i16, field: Field) -> Item {
     }
 }
 
-pub(super) const fn until(to: i16, field: Field) -> Item {
+pub(in crate::protocol::kafka) const fn until(to: i16, field: Field) -> Item {
     Item { field, from: 0, to }
 }
 
-pub(super) const fn between(from: i16, to: i16, field: Field) -> Item {
+pub(in crate::protocol::kafka) const fn between(from: i16, to: i16, field: Field) -> Item {
     Item { field, from, to }
 }
 
 /// What a body told.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found<'a> {
-    pub(super) topic: CompactString,
-    pub(super) topics: u32,
+pub(in crate::protocol::kafka) struct Found<'a> {
+    pub(in crate::protocol::kafka) topic: CompactString,
+    pub(in crate::protocol::kafka) topics: u32,
     pub(super) partition: Option<i32>,
     pub(super) partitions: u32,
     pub(super) group: CompactString,
     pub(super) name: CompactString,
     pub(super) acks: Option<i16>,
     /// The first topic id, 0 where there is none.
-    pub(super) topic_id: u128,
+    pub(in crate::protocol::kafka) topic_id: u128,
     /// Topics that were named together with their id.
     pub(super) named_ids: Vec<(u128, CompactString)>,
     /// The first error that is none of 0; `None` where no place for one was reached.
@@ -104,7 +104,7 @@ pub(super) struct Found<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::protocol::kafka) enum End {
     /// The description ended with the bytes.
     Exact,
     /// The bytes ended first, or more follow.
