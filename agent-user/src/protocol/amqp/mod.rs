@@ -9,6 +9,7 @@ mod channel;
 mod detect;
 mod frame;
 mod method;
+mod report;
 
 use compact_str::{CompactString, format_compact};
 use rustc_hash::FxHashMap;
@@ -17,7 +18,7 @@ use self::channel::{Acknowledging, Channel, Content};
 use self::frame::{BODY, ContentHeader, FRAME_HEADER_BYTES, FrameHead, HEADER, Head, METHOD};
 use self::method::{
     ACK, CHANNEL_CLOSE, CONFIRM_SELECT_OK, CONNECTION_CLOSE, CONNECTION_START_OK, CONSUME, CONSUME_OK,
-    DELIVER, GET, GET_OK, Method, NACK, PUBLISH, Part, REJECT, RETURN,
+    DELIVER, GET, GET_OK, Method, NACK, PUBLISH, Part, REJECT,
 };
 use super::reader::Reader;
 use super::table::{Definition, Family};
@@ -327,7 +328,7 @@ impl Amqp {
             }
         };
         let (exchange, routing_key) = (frame::short_text(arguments)?, frame::short_text(arguments)?);
-        describe_content(method, exchange, routing_key, header, &mut message);
+        report::describe_content(method, exchange, routing_key, header, &mut message);
         Some(message)
     }
 
@@ -374,7 +375,7 @@ impl Amqp {
         if tags.len() == 1 {
             return Step::Message {
                 consumed,
-                message: acknowledged(id(kind, number, last), status),
+                message: report::acknowledged(id(kind, number, last), status),
             };
         }
         let ids = tags.into_iter().map(|tag| id(kind, number, tag)).collect();
@@ -396,7 +397,7 @@ impl Amqp {
         Some(match next {
             Some(pairing) => Step::Message {
                 consumed,
-                message: acknowledged(pairing, status),
+                message: report::acknowledged(pairing, status),
             },
             None => Step::Consumed(1),
         })
@@ -421,7 +422,7 @@ impl Amqp {
             return step;
         }
         if bytes[0] == b'A' {
-            return protocol_header(bytes);
+            return report::protocol_header(bytes);
         }
         let head = match frame::head(bytes) {
             Head::NeedMore => return Step::NeedMore,
@@ -437,77 +438,6 @@ impl Amqp {
             // A content header by itself: its method was missed.
             _ => Step::Skip(head.total_bytes() as u64),
         }
-    }
-}
-
-fn protocol_header(bytes: &[u8]) -> Step {
-    match bytes.get(..PROTOCOL_HEADER_BYTES) {
-        None => Step::NeedMore,
-        Some([b'A', b'M', b'Q', b'P', version @ ..]) if detect::is_read(version) => {
-            Step::Consumed(PROTOCOL_HEADER_BYTES)
-        }
-        Some([b'A', b'M', b'Q', b'P', ..]) => Step::Lost(LostReason::Unsupported),
-        Some(_) => Step::Lost(LostReason::Malformed),
-    }
-}
-
-fn acknowledged(pairing: Pairing, status: &'static str) -> Box<Message> {
-    let mut message = Message::new(Class::Response, pairing, Ends::Here);
-    message.status = CompactString::const_new(status);
-    message.outcome = if status == "ack" {
-        Outcome::Ok
-    } else {
-        Outcome::Error(CompactString::default())
-    };
-    message
-}
-
-fn describe_content(
-    method: Method,
-    exchange: &str,
-    routing_key: &str,
-    header: Option<ContentHeader<'_>>,
-    message: &mut Message,
-) {
-    let destination = method::destination(exchange, routing_key);
-    let mut text = |name, value: &str| message.attributes.push((name, Value::Text(value.into())));
-    if method != GET_OK {
-        let (name, kind) = match method {
-            PUBLISH => ("publish", "send"),
-            DELIVER => ("deliver", "process"),
-            _ => ("return", "receive"),
-        };
-        text("messaging.operation.name", name);
-        text("messaging.operation.type", kind);
-        text("messaging.destination.name", &destination);
-    }
-    if !routing_key.is_empty() {
-        text("messaging.rabbitmq.destination.routing_key", routing_key);
-    }
-    if let Some(header) = header {
-        if let Some(id) = header.correlation_id {
-            text("messaging.message.conversation_id", id);
-        }
-        if let Some(id) = header.message_id {
-            text("messaging.message.id", id);
-        }
-        message.attributes.push((
-            "messaging.message.body.size",
-            Value::Int(header.body_bytes as i64),
-        ));
-        message.context = header.context.finish();
-    }
-    if message.class != Class::Response {
-        message.operation = method.describe().map_or("", |(name, ..)| name).into();
-        message.target = destination;
-        message.intent = if method == DELIVER {
-            Intent::Receive
-        } else {
-            Intent::Publish
-        };
-    }
-    if method == RETURN {
-        message.intent = Intent::Call;
     }
 }
 
