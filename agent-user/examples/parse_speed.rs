@@ -165,6 +165,7 @@ fn show(flow: &mut Flow, side: Side, bytes: &[u8], at: &mut [u64; 2], time_ns: u
             actor: Actor::default(),
             position,
             moved,
+            continues: false,
             bytes,
         },
         counted,
