@@ -4,12 +4,12 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use spanhound_agent::config::Config;
 use spanhound_agent::export::otlp::Transport;
 use spanhound_agent::infer::{self, InferArgs};
-use spanhound_agent::kernel::TierChoice;
+use spanhound_agent::kernel::{self, TierChoice};
 use spanhound_agent::replay::{self, ReplayArgs};
 use spanhound_agent::run;
 use tracing_subscriber::EnvFilter;
@@ -28,6 +28,8 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     Run(RunArgs),
+    /// Tells what this kernel offers, which hook serves each event, and what is missing.
+    Doctor,
     Replay(ReplayArgs),
     Infer(InferArgs),
 }
@@ -101,6 +103,15 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<()> {
     match command {
+        Command::Doctor => {
+            let report = kernel::examine(&kernel::Settings::default());
+            print!("{report}");
+            if report.works() {
+                Ok(())
+            } else {
+                bail!("capture does not work here")
+            }
+        }
         Command::Run(args) => Ok(run::run(&args.config()?)?),
         Command::Replay(args) => Ok(replay::run(
             &args,
