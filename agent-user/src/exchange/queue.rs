@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use crate::connection::stream::Chunk;
 use crate::event::{Actor, Direction, TimeNs};
 
-const CHUNKS_MAX: usize = 32;
+const CHUNKS_MAX: usize = 256;
 const BYTES_MAX: usize = 64 * 1024;
 
 pub(super) struct Queued {
