@@ -15,7 +15,7 @@ use spanhound_tests::tree;
 use spanhound_tests::watch::{Binaries, Watch};
 
 use crate::setup::{Group, ensure};
-use crate::{build, check, command, vm};
+use crate::{build, check, command};
 
 #[derive(Default)]
 struct Totals {
@@ -31,12 +31,11 @@ pub(crate) fn all() -> Result<()> {
     let mut totals = Totals::default();
     let mut failed = Vec::new();
     type Part = fn(&mut Totals) -> Result<()>;
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 4] = [
         ("check", |_| check::all()),
         ("rust", rust),
         ("page", page),
         ("browser", browser),
-        ("other kernels", |_| vm::in_ci()),
     ];
     for (name, part) in parts {
         let part_started = Instant::now();

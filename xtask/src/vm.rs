@@ -59,14 +59,6 @@ impl Kernel {
     }
 }
 
-/// The oldest kernel we promise, and the one most servers of the day run.
-pub(crate) fn in_ci() -> Result<()> {
-    vm(&Options {
-        kernels: vec![Kernel::V5_10, Kernel::V6_12],
-        test: String::new(),
-    })
-}
-
 pub(crate) fn vm(options: &Options) -> Result<()> {
     ensure(&[Group::Vm])?;
     build::ebpf()?;
