@@ -4,8 +4,9 @@ use std::{collections::HashMap, sync::Mutex, sync::MutexGuard, time::Duration};
 
 use spanhound_agent::{
     event::{Closed, ConnectionId, Direction, Event, Opened},
-    kernel::{Capture, CaptureError, Loss, Settings, TierChoice},
+    kernel::{Capture, CaptureError, Loss, ProcessRule, Settings, TierChoice},
 };
+use spanhound_common::rule::PROCESS_CHOSEN;
 
 /// One capture at a time: each sees the whole machine.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -81,6 +82,8 @@ impl Observer {
         Self::with(Settings {
             tier,
             ignore_self: false,
+            // What the rest of the machine does is not this test's business, and must not fill its ring.
+            chosen_only: true,
             default_bytes: 16 * 1024,
             ..Settings::default()
         })
@@ -109,8 +112,17 @@ impl Observer {
                 eprintln!("skipped: no hook of tier {name}");
                 None
             }
-            Ok(capture) => Some(Self {
-                capture,
+            Ok(mut capture) => Some(Self {
+                capture: {
+                    if settings.chosen_only {
+                        let rule = ProcessRule {
+                            flags: PROCESS_CHOSEN,
+                            ..ProcessRule::default()
+                        };
+                        capture.set_process(std::process::id(), rule);
+                    }
+                    capture
+                },
                 told: HashMap::new(),
                 order: Vec::new(),
                 _alone: alone,
