@@ -7,7 +7,8 @@ use aya_ebpf::{
 use spanhound_common::{
     ConnectionSetting, Loss, ProcessRule,
     limits::{
-        CALLS_DEFAULT, CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT, SETTINGS_DEFAULT,
+        CALLS_DEFAULT, CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT,
+        SETTINGS_DEFAULT,
     },
 };
 

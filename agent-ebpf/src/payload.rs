@@ -62,7 +62,11 @@ impl Payload {
     #[inline(always)]
     fn buffer_at(&self, index: u64) -> Option<Buffer> {
         let place = self.address.wrapping_add(index * size_of::<Buffer>() as u64);
-        if self.array_in_kernel { read::kernel(place, 0) } else { read::user(place) }
+        if self.array_in_kernel {
+            read::kernel(place, 0)
+        } else {
+            read::user(place)
+        }
     }
 
     #[inline(always)]

@@ -33,7 +33,13 @@ pub struct Moved {
 impl Moved {
     #[inline(always)]
     pub fn stream(sock: u64, out: bool, bytes: u64, payload: Payload) -> Self {
-        Self { sock, out, bytes, settled: true, payload }
+        Self {
+            sock,
+            out,
+            bytes,
+            settled: true,
+            payload,
+        }
     }
 }
 
@@ -149,7 +155,11 @@ fn place(moved: &Moved, known: &mut Connection) -> u64 {
         let ahead = sequence.wrapping_sub(first).wrapping_sub(end as u32) as i32;
         // One more than expected on the way in is the peer's FIN, read together with its last data.
         if !(ahead == 0 || (ahead == 1 && !moved.out)) {
-            position = next.wrapping_add(ahead as i64 as u64);
+            // Behind the connection's first byte there is nothing: such a number is not this stream's.
+            let corrected = next.wrapping_add(ahead as i64 as u64);
+            if ahead > 0 || corrected < next {
+                position = corrected;
+            }
         }
     }
     let end = position.wrapping_add(moved.bytes);

@@ -98,7 +98,11 @@ pub fn send_entered(ctx: ProbeContext) -> u32 {
 pub fn receive_entered(ctx: ProbeContext) -> u32 {
     let flags: u64 = ctx.arg(3).unwrap_or(0);
     // A peek is remembered as nothing, and so passed over at its return.
-    let socket = if flags & (MSG_PEEK | MSG_ERRQUEUE) == 0 { ctx.arg(0) } else { Some(0) };
+    let socket = if flags & (MSG_PEEK | MSG_ERRQUEUE) == 0 {
+        ctx.arg(0)
+    } else {
+        Some(0)
+    };
     entered(socket, ctx.arg(1), false);
     0
 }
@@ -135,7 +139,11 @@ pub fn function_returned(ctx: RetProbeContext) -> u32 {
 #[inline(always)]
 fn entered(socket: Option<u64>, message: Option<u64>, out: bool) {
     if let (Some(socket), Some(message)) = (socket, message) {
-        let call = Entered { socket, message, out: out as u64 };
+        let call = Entered {
+            socket,
+            message,
+            out: out as u64,
+        };
         // Full: its return finds nothing and counts that.
         let _ = CALLS.insert(bpf_get_current_pid_tgid(), call, 0);
     }
@@ -148,8 +156,14 @@ fn returned(socket: u64, message: u64, returned: u64, out: bool) {
     if bytes <= 0 {
         return;
     }
-    let Some(sock) = read::kernel::<u64>(socket, offset::socket_sk()) else { return };
-    let payload = payload(message, bytes as u64, if out { SCRATCH_SEND } else { SCRATCH_RECEIVE });
+    let Some(sock) = read::kernel::<u64>(socket, offset::socket_sk()) else {
+        return;
+    };
+    let payload = payload(
+        message,
+        bytes as u64,
+        if out { SCRATCH_SEND } else { SCRATCH_RECEIVE },
+    );
     moved(&Moved::stream(sock, out, bytes as u64, payload));
 }
 

@@ -22,7 +22,8 @@ pub struct Ledger {
 impl Ledger {
     /// Adds to a reason's counter. Naming a reason with 0 makes it show up.
     pub fn add(&mut self, reason: &'static str, count: u64) {
-        *self.totals.entry(reason).or_default() += count;
+        let total = self.totals.entry(reason).or_default();
+        *total = total.saturating_add(count);
     }
 
     /// Sets a counter that is kept elsewhere, as a total since start.
@@ -42,7 +43,8 @@ impl Ledger {
         } else {
             (Arc::from(OTHER_SERVICES), reason)
         };
-        *self.by_service.entry(key).or_default() += count;
+        let total = self.by_service.entry(key).or_default();
+        *total = total.saturating_add(count);
     }
 
     pub fn totals(&self) -> Vec<(&'static str, u64)> {
@@ -85,6 +87,14 @@ pub struct Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_stops_at_its_end_instead_of_the_agent() {
+        let mut ledger = Ledger::default();
+        ledger.add_for("shop", "stream_missing_bytes", u64::MAX - 1);
+        ledger.add_for("shop", "stream_missing_bytes", 7);
+        assert_eq!(ledger.totals(), [("stream_missing_bytes", u64::MAX)]);
+    }
 
     #[test]
     fn totals_hold_what_services_lost() {
