@@ -65,6 +65,10 @@ fn every_request_statement_and_command_is_seen_once_and_no_exact_link_is_wrong()
     let mut watch = Watch::new(Binaries::built("debug"), 24170, 24171).unwrap();
     // The clients are ours, and no service.
     watch.exclude_pids.push(std::process::id());
+    // Unoptimised, and beside whatever else compiles on the machine, the agent may wait its turn for a while.
+    watch
+        .agent_configuration
+        .push_str("[capture]\nring_bytes = 67108864\n");
     watch.only(&[
         "/usr/sbin/nginx",
         "/usr/bin/python3*",
