@@ -31,7 +31,7 @@ const BATCH_SPANS_MAX: usize = 1_024;
 const BATCH_AGE_NS: u64 = 1_000_000_000;
 const HEALTH_AGE_NS: u64 = 5_000_000_000;
 /// How long the agent sleeps when events come, and when none do. The kernel wakes it when the ring buffer fills.
-const BUSY_WAIT_MS: i32 = 20;
+const BUSY_WAIT_MS: i32 = 50;
 const IDLE_WAIT_MS: i32 = 100;
 /// Events taken between two looks at the clock.
 const EVENTS_A_TURN: usize = 8_192;
