@@ -1,0 +1,71 @@
+//! Whatever happens, tables stay bounded and every exchange gets one decision.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn every_table_is_bounded_and_says_what_it_turned_away() {
+    let limits = Limits {
+        exchanges: 64,
+        threads: 16,
+        connections: 8,
+        ..Limits::default()
+    };
+    let mut bench = Bench::with(limits);
+    for n in 0..1000u32 {
+        bench.linker.opened(ConnectionId(u64::from(n)), true);
+        let request = bench.request(actor(n, n), u64::from(n) + 5000);
+        if n % 2 == 0 {
+            bench.end(request, actor(n, n), u64::from(n) + 5000, Side::Server);
+        }
+        let linker = &bench.linker;
+        assert!(linker.exchanges.len() <= 64 && linker.threads.len() <= 16 && linker.fresh.len() <= 8);
+        assert!(linker.arrivals.len() <= 128 && linker.fresh_order.len() <= 16);
+    }
+    bench.decide();
+    assert_eq!(
+        bench.decisions.len(),
+        500,
+        "one decision for every exchange that ended"
+    );
+    let counters = bench.linker.counters();
+    assert!(
+        counters.exchanges_evicted > 0 && counters.threads_evicted > 0 && counters.connections_evicted > 0
+    );
+    assert!(bench.linker.on_connection.len() <= 64 && bench.linker.settling.len() <= 128);
+}
+
+proptest! {
+    /// Any order of events: no panic, and exactly one decision for each finished exchange.
+    #[test]
+    fn every_finished_exchange_is_decided_once(steps in proptest::collection::vec((0u8..6, 0u32..4, 0u64..6), 1..200)) {
+        let mut bench = Bench::with(Limits { exchanges: 12, threads: 3, connections: 2, ..Limits::default() });
+        let mut open: Vec<(ExchangeId, Actor, u64, Side)> = Vec::new();
+        let mut ended = 0;
+        for (kind, who, connection) in steps {
+            let actor = actor(who / 2, who);
+            match kind {
+                0 => open.push((bench.request(actor, connection), actor, connection, Side::Server)),
+                1 => open.push((bench.call(actor, connection), actor, connection, Side::Client)),
+                2 => bench.linker.opened(ConnectionId(connection), true),
+                3 => bench.linker.process_ended(actor.pid),
+                4 => {
+                    let mut out = Vec::new();
+                    bench.linker.decide(bench.now + connection * 100 * MS, &mut out);
+                    for decision in out {
+                        prop_assert!(bench.decisions.insert(decision.id, decision).is_none());
+                    }
+                }
+                _ => {
+                    if let Some((id, actor, connection, side)) = open.pop() {
+                        bench.end(id, actor, connection, side);
+                        ended += 1;
+                    }
+                }
+            }
+        }
+        bench.decide();
+        prop_assert_eq!(bench.decisions.len(), ended);
+    }
+}
