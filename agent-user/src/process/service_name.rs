@@ -42,13 +42,32 @@ pub(super) fn service_name(clues: &Clues<'_>) -> String {
         .map(str::to_owned)
         .or_else(|| unit_name(clues.systemd_unit))
         .or_else(|| application(clues))
-        .unwrap_or_else(|| base_name(clues.executable).to_owned());
+        .unwrap_or_else(|| program(clues).to_owned());
     let name = if name.is_empty() {
         clues.process_name.to_owned()
     } else {
         name
     };
     name.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+/// The executable's name, unless the process goes by another: one file under several names (Debian's `redis-server` is a
+/// link to `redis-check-rdb`). The kernel cuts process names to 15 bytes.
+fn program<'a>(clues: &Clues<'a>) -> &'a str {
+    let (executable, name) = (base_name(clues.executable), clues.process_name);
+    let plain = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    let called_so = clues
+        .arguments
+        .first()
+        .is_some_and(|title| base_name(title.split(' ').next().unwrap_or(title)) == name);
+    if plain && called_so && !executable.starts_with(name) {
+        name
+    } else {
+        executable
+    }
 }
 
 fn unit_name(unit: &str) -> Option<String> {
@@ -274,5 +293,15 @@ mod tests {
         assert_eq!(service_name(&clues), "postgres");
         clues.executable = "";
         assert_eq!(service_name(&clues), "postgres");
+        let title = ["redis-server 127.0.0.1:6379".to_owned()];
+        clues = Clues {
+            executable: "/usr/bin/redis-check-rdb",
+            process_name: "redis-server",
+            arguments: &title,
+            ..clues
+        };
+        assert_eq!(service_name(&clues), "redis-server");
+        clues.process_name = "worker 3";
+        assert_eq!(service_name(&clues), "redis-check-rdb");
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn name(exchange: &Exchange) -> String {
         Family::Http => text(request, "http.route").unwrap_or_default(),
         Family::Rpc => text(request, "rpc.method").unwrap_or(request.target.as_str()),
         Family::Database | Family::Cache => text(request, "db.collection.name")
-            .or_else(|| text(request, "db.namespace"))
+            .or_else(|| text(request, "db.namespace").filter(|name| !is_number(name)))
             .unwrap_or_default(),
         Family::Messaging => text(request, "messaging.destination.name").unwrap_or(request.target.as_str()),
         Family::Name => request.target.as_str(),
@@ -33,6 +33,11 @@ pub(super) fn name(exchange: &Exchange) -> String {
         Some((cut, _)) => name[..cut].to_owned(),
         None => name,
     }
+}
+
+/// A numbered namespace, as Redis has them, says nothing.
+fn is_number(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// HTTP: a 4xx is the client's failure, not the server's.
