@@ -273,6 +273,27 @@ mod tests {
     }
 
     #[test]
+    fn rows_with_the_times_of_today_are_answered() {
+        let mut rows = String::new();
+        for number in 0..3_000_u64 {
+            let start = 1_655_760_362_000_000 + number * 100_000;
+            let mut row = |id: &str, kind: &str, from: u64, to: u64| {
+                let (start, end) = (start + from, start + to);
+                rows += &format!(
+                    "{{\"process\":\"p\",\"id\":\"{id}{number}\",\"kind\":\"{kind}\",\"name\":\"n\",\"start_us\":{start},\"end_us\":{end}}}\n"
+                );
+            };
+            row("s", "server", 0, 900);
+            row("c", "client", 100, 500);
+        }
+        let answers = answered(&Scratch::with(rows.as_bytes()).run().unwrap());
+        assert_eq!(answers.len(), 3_000);
+        for [call, parent, _] in &answers {
+            assert_eq!(call.replace('c', "s"), *parent);
+        }
+    }
+
+    #[test]
     fn bad_rows_are_named_by_line() {
         for (text, expected) in [
             ("nonsense", "line 1"),

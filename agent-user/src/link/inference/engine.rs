@@ -146,7 +146,7 @@ impl Engine {
         let crowded = self.held() > self.parameters.held_spans;
         let waited = self
             .first_ns
-            .is_some_and(|first| first + self.parameters.warm_up_ns <= now_ns);
+            .is_some_and(|first| first.saturating_add(self.parameters.warm_up_ns) <= now_ns);
         let known = self.requests.len() - self.unfinished.len();
         if self.model.is_none() && known < self.parameters.warm_up_requests && !waited && !crowded {
             return;
@@ -157,7 +157,7 @@ impl Engine {
             .values()
             .map(|at| self.requests[*at].request.start_ns);
         let horizon_ns = blocking
-            .filter(|start| start + patience_ns > now_ns)
+            .filter(|start| start.saturating_add(patience_ns) > now_ns)
             .min()
             .unwrap_or(now_ns);
         self.solve(
