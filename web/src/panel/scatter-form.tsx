@@ -1,9 +1,9 @@
 // Enters: the range shown. Leaves: a selection typed as numbers: what dragging a rectangle does, for the keyboard.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { fromInputTime, toInputTime } from "../compute/format";
 import type { Selection } from "../compute/selection";
 import type { Clock } from "../state/clock";
+import { Field, useFromTo } from "../ui/field";
 
 export function ScatterForm({
   clock,
@@ -12,24 +12,19 @@ export function ScatterForm({
   clock: Clock;
   list: (selection: Selection) => void;
 }): JSX.Element {
-  const [from, setFrom] = useState(toInputTime(clock.from_ms));
-  const [to, setTo] = useState(toInputTime(clock.to_ms));
+  const { fields, times } = useFromTo(clock);
   const [least, setLeast] = useState("");
   const [most, setMost] = useState("");
   const [status, setStatus] = useState("");
-  const from_ms = fromInputTime(from);
-  const to_ms = fromInputTime(to);
   const min = least === "" ? 0 : Number(least);
   const max = most === "" ? null : Number(most);
-  const ready =
-    from_ms !== null && to_ms !== null && from_ms < to_ms && min >= 0 && (max === null || max >= min);
+  const selected = min >= 0 && (max === null || max >= min) ? times : null;
 
   const submit = (event: Event) => {
     event.preventDefault();
-    if (!ready) return;
+    if (selected === null) return;
     list({
-      from_ms,
-      to_ms,
+      ...selected,
       min_duration_ms: min,
       max_duration_ms: max,
       status: status === "ok" || status === "error" ? status : null,
@@ -38,46 +33,25 @@ export function ScatterForm({
 
   return (
     <form class="scatter-form" onSubmit={submit}>
-      <label>
-        <span>From</span>
-        <input
-          type="datetime-local"
-          step="1"
-          value={from}
-          onInput={(event) => setFrom(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        <span>To</span>
-        <input
-          type="datetime-local"
-          step="1"
-          value={to}
-          onInput={(event) => setTo(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        <span>At least, ms</span>
-        <input
-          type="number"
-          min="0"
-          step="any"
-          placeholder="0"
-          value={least}
-          onInput={(event) => setLeast(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        <span>At most, ms</span>
-        <input
-          type="number"
-          min="0"
-          step="any"
-          placeholder="no bound"
-          value={most}
-          onInput={(event) => setMost(event.currentTarget.value)}
-        />
-      </label>
+      {fields}
+      <Field
+        label="At least, ms"
+        type="number"
+        min="0"
+        step="any"
+        placeholder="0"
+        value={least}
+        set={setLeast}
+      />
+      <Field
+        label="At most, ms"
+        type="number"
+        min="0"
+        step="any"
+        placeholder="no bound"
+        value={most}
+        set={setMost}
+      />
       <label>
         <span>Outcome</span>
         <select value={status} onChange={(event) => setStatus(event.currentTarget.value)}>
@@ -86,7 +60,7 @@ export function ScatterForm({
           <option value="error">Failed</option>
         </select>
       </label>
-      <button type="submit" class="button button-main" disabled={!ready}>
+      <button type="submit" class="button button-main" disabled={selected === null}>
         List transactions
       </button>
     </form>

@@ -1,10 +1,10 @@
 // Enters: the range shown. Leaves: another one: last 5 minutes to 2 days, live or not, or from and to by hand.
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
-import { formatRange, fromInputTime, toInputTime } from "../compute/format";
+import { formatRange } from "../compute/format";
 import { type Range, SPANS_OF_TIME } from "../state/address";
 import type { Clock } from "../state/clock";
 import { useNavigation } from "../state/navigation";
+import { useFromTo } from "../ui/field";
 import { Icon } from "../ui/icons";
 import { Popover } from "../ui/popover";
 
@@ -81,41 +81,20 @@ export function RangePicker({ clock }: { clock: Clock }): JSX.Element {
 }
 
 function CustomRange({ clock, apply }: { clock: Clock; apply: (range: Range) => void }): JSX.Element {
-  const [from, setFrom] = useState(toInputTime(clock.from_ms));
-  const [to, setTo] = useState(toInputTime(clock.to_ms));
-  const from_ms = fromInputTime(from);
-  const to_ms = fromInputTime(to);
-  const ready = from_ms !== null && to_ms !== null && from_ms < to_ms;
+  const { fields, times } = useFromTo(clock);
   return (
     <form
       class="custom-range"
       onSubmit={(event) => {
         event.preventDefault();
-        if (ready) apply({ kind: "custom", from_ms, to_ms });
+        if (times) apply({ kind: "custom", ...times });
       }}
     >
-      <label>
-        <span>From</span>
-        <input
-          type="datetime-local"
-          step="1"
-          value={from}
-          onInput={(event) => setFrom(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        <span>To</span>
-        <input
-          type="datetime-local"
-          step="1"
-          value={to}
-          onInput={(event) => setTo(event.currentTarget.value)}
-        />
-      </label>
+      {fields}
       <p class="form-hint" role="status">
-        {ready ? "Local time" : "The end must come after the start"}
+        {times ? "Local time" : "The end must come after the start"}
       </p>
-      <button type="submit" class="button button-main" disabled={!ready}>
+      <button type="submit" class="button button-main" disabled={times === null}>
         Show this range
       </button>
     </form>
