@@ -192,7 +192,7 @@ pub struct TextList {
 pub struct Health {
     #[prost(fixed64, tag = "1")]
     pub time_unix_ns: u64,
-    /// Counters since the agent started, monotonic. Reasons are named in docs/LOSSES.md, e.g. "ring_buffer_full".
+    /// Counters since the agent started, monotonic. Reasons are named in docs/LOSSES.md, e.g. "ring_full_data".
     #[prost(map = "string, uint64", tag = "2")]
     pub losses: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
     #[prost(map = "string, uint64", tag = "3")]

@@ -354,7 +354,7 @@ pub(crate) fn agent(host: Host, now_ns: u64) -> (v1::Agent, v1::Health) {
     let lost = if host == Host::Edge { 0 } else { 3 };
     let health = v1::Health {
         time_unix_ns: now_ns,
-        losses: [("ring_buffer_full".to_owned(), lost)].into(),
+        losses: [("ring_full_data".to_owned(), lost)].into(),
         counters: [("events".to_owned(), now_ns / MS % 1_000_000)].into(),
         resident_bytes: 38 << 20,
         cpu_ns: now_ns % (3_600_000 * MS) / 50,

@@ -237,7 +237,7 @@ function describe(span, root, children, before) {
 }
 
 export function agents(_range, _query, now_ms) {
-  const losses = { ring_buffer_full: 0, connection_table_full: 0, stream_gap: 0, parse_error: 0, export_queue_full: 0 };
+  const losses = { ring_full_data: 0, connections_evicted: 0, stream_missing_bytes: 0, parser_malformed: 0, collector_spans_given_up: 0 };
   const hook = (event, tier, problem = null) => ({ event, tier, problem });
   const agent = (id, host_name, part) => ({
     id,
@@ -267,11 +267,11 @@ export function agents(_range, _query, now_ms) {
       agent("4f2a9c", "shop-a", {}),
       agent("91bb07", "shop-b", {
         kernel_release: "5.10.0-35-cloud-amd64",
-        losses: { ...losses, ring_buffer_full: 1187, stream_gap: 17 },
+        losses: { ...losses, ring_full_data: 1187, stream_missing_bytes: 17 },
         service_losses: [
-          { service: "catalog", reason: "ring_buffer_full", count: 1102 },
-          { service: "orders", reason: "ring_buffer_full", count: 85 },
-          { service: "orders", reason: "stream_gap", count: 17 },
+          { service: "catalog", reason: "ring_full_data", count: 1102 },
+          { service: "orders", reason: "ring_full_data", count: 85 },
+          { service: "orders", reason: "stream_missing_bytes", count: 17 },
         ],
         hooks: [
           hook("socket state", "tracepoint"),

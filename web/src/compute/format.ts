@@ -134,7 +134,7 @@ export function fromInputTime(text: string): number | null {
   return text === "" || Number.isNaN(time_ms) ? null : time_ms;
 }
 
-/** A reason or counter name of the API in words: `ring_buffer_full` -> `ring buffer full`. */
+/** A reason or counter name of the API in words: `ring_full_data` -> `ring full data`. */
 export function formatReason(reason: string): string {
   return reason.replaceAll("_", " ");
 }
