@@ -1,5 +1,6 @@
 //! Bench: figures, printed and never judged. Quote them with the command that printed them.
 
+mod links;
 mod overhead;
 mod paced;
 mod parse;
@@ -12,6 +13,8 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
+    /// How many calls of services of many runtimes get the right parent, at several concurrencies
+    Links(links::Options),
     /// What the agent costs the services it watches: throughput and p99 without and with it, its processor time and memory
     Overhead(overhead::Options),
     /// How fast protocols are parsed, and how much they allocate
@@ -24,6 +27,7 @@ pub(crate) enum Bench {
 
 pub(crate) fn act(bench: &Bench) -> Result<()> {
     match bench {
+        Bench::Links(options) => links::run(options),
         Bench::Overhead(options) => overhead::run(options),
         Bench::Parse => parse::run(),
         Bench::Store(options) => store::run(options),

@@ -27,6 +27,8 @@ pub(crate) enum Group {
     Browser,
     /// Load generators
     Bench,
+    /// The runtimes of `bench links` beyond those of the services: haproxy, uWSGI, PHP, Ruby, Python's event loops
+    Links,
     /// Virtual machines, for kernels other than this machine's
     Vm,
 }

@@ -1,7 +1,7 @@
 //! What the shop and the end-to-end tests run beyond packages of the system: a Python environment and Node packages, at
 //! the versions that `tests/services` pins.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -11,49 +11,18 @@ use spanhound_tests::tree;
 use crate::command;
 
 pub(super) fn missing(groups: &[Group]) -> Result<Vec<Step>> {
-    if !groups.contains(&Group::Services) {
-        return Ok(Vec::new());
-    }
     let mut steps = Vec::new();
-    let pins = tree::root().join("tests/services");
-    let requirements = pins.join("requirements.txt");
-    let environment = tree::tools().join("python");
-    let python = stamp::of(
-        std::slice::from_ref(&requirements),
-        environment.join("spanhound.stamp"),
-    )?;
-    if !python.fresh() {
-        steps.push(Step::new(
-            "make the Python environment of the test services",
-            move || {
-                std::fs::create_dir_all(tree::tools())?;
-                // Debian's own where there is one: others on the path may lack the module.
-                let system = Path::new("/usr/bin/python3");
-                let interpreter = if system.exists() {
-                    system
-                } else {
-                    Path::new("python3")
-                };
-                command::output(
-                    std::process::Command::new(interpreter)
-                        .args(["-m", "venv", "--clear"])
-                        .arg(&environment),
-                )?;
-                command::output(
-                    std::process::Command::new(environment.join("bin/pip"))
-                        .args([
-                            "install",
-                            "--quiet",
-                            "--no-deps",
-                            "--only-binary=:all:",
-                            "--requirement",
-                        ])
-                        .arg(&requirements),
-                )?;
-                python.write()
-            },
-        ));
+    if groups.contains(&Group::Links) {
+        let requirements = tree::root().join("tests/links/requirements.txt");
+        let what = "make the Python environment of the link matrix";
+        steps.extend(python(what, requirements, "python-links")?);
     }
+    if !groups.contains(&Group::Services) {
+        return Ok(steps);
+    }
+    let pins = tree::root().join("tests/services");
+    let what = "make the Python environment of the test services";
+    steps.extend(python(what, pins.join("requirements.txt"), "python")?);
     let node_modules = tree::tools().join("node");
     let node = stamp::of(
         &[pins.join("package-lock.json")],
@@ -73,4 +42,43 @@ pub(super) fn missing(groups: &[Group]) -> Result<Vec<Step>> {
         ));
     }
     Ok(steps)
+}
+
+/// The step that makes a Python environment below the tools, where it is missing or older than its pins.
+fn python(what: &str, requirements: PathBuf, name: &str) -> Result<Option<Step>> {
+    let environment = tree::tools().join(name);
+    let stamp = stamp::of(
+        std::slice::from_ref(&requirements),
+        environment.join("spanhound.stamp"),
+    )?;
+    if stamp.fresh() {
+        return Ok(None);
+    }
+    Ok(Some(Step::new(what, move || {
+        std::fs::create_dir_all(tree::tools())?;
+        // Debian's own where there is one: others on the path may lack the module.
+        let system = Path::new("/usr/bin/python3");
+        let interpreter = if system.exists() {
+            system
+        } else {
+            Path::new("python3")
+        };
+        command::output(
+            std::process::Command::new(interpreter)
+                .args(["-m", "venv", "--clear"])
+                .arg(&environment),
+        )?;
+        command::output(
+            std::process::Command::new(environment.join("bin/pip"))
+                .args([
+                    "install",
+                    "--quiet",
+                    "--no-deps",
+                    "--only-binary=:all:",
+                    "--requirement",
+                ])
+                .arg(&requirements),
+        )?;
+        stamp.write()
+    })))
 }

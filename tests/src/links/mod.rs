@@ -1,0 +1,137 @@
+//! Links: small services of many runtimes whose requests make calls, and how right the agent is about which request made
+//! which call.
+//!
+//! ```text
+//! load -> subject (watched) -> leaf
+//! ```
+//!
+//! Enters: a subject of the [`SUBJECTS`] table and a plan. Leaves: for each concurrency, with connections kept and not, how
+//! many calls got the right parent, a wrong one, none. The truth is the number in the path, which nothing in the product
+//! looks at. Bounded: so many requests as the plan says. Deliberately absent: opinions on what is good enough.
+
+mod judge;
+mod load;
+mod program;
+mod subject;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::spans::stored;
+use crate::stage::{Stage, free};
+use crate::watch::{Binaries, Watch};
+
+pub use judge::Cell;
+pub use program::BINARIES;
+pub use subject::{Needs, SUBJECTS, Subject};
+
+/// How much is asked of a subject.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Clients at once; one cell each, with connections closed and kept.
+    pub concurrency: Vec<u32>,
+    /// Requests a cell.
+    pub requests: u64,
+    /// Whether the service makes calls of its own beside, which belong to no request.
+    pub background: bool,
+    pub http_port: u16,
+    pub grpc_port: u16,
+}
+
+/// What came out for one subject.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub cells: Vec<Cell>,
+    /// Calls that belong to no request: how many there were, and how many got a parent.
+    pub background: u64,
+    pub background_linked: u64,
+    pub losses: Vec<(String, u64)>,
+}
+
+/// Ports of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub subject: u16,
+    /// Of what stands behind the subject's first process (a gateway's application).
+    pub inner: u16,
+    pub leaf: u16,
+}
+
+/// The first number in a path: none of these occurs in anybody else's requests on the machine.
+const FIRST_NUMBER: u64 = 700_000_000;
+
+/// Starts the subject and an agent that watches only it, sends the plan's requests and judges what was stored.
+///
+/// # Errors
+///
+/// When something does not start or a request is not answered.
+pub fn measure(subject: &Subject, binaries: &Binaries, plan: &Plan) -> Result<Outcome> {
+    let mut stage = Stage::open("links")?;
+    let ports = Ports {
+        subject: free(24_500)?,
+        inner: free(24_501)?,
+        leaf: free(24_502)?,
+    };
+    program::start_leaf(&mut stage, ports.leaf)?;
+    subject.start(&mut stage, ports, plan.background)?;
+    let mut watch = Watch::new(binaries.clone(), plan.http_port, plan.grpc_port)?;
+    watch.exclude_pids.push(std::process::id());
+    watch
+        .agent_configuration
+        .push_str("[capture]\nring_bytes = 67108864\n");
+    for rule in subject.select {
+        watch
+            .agent_configuration
+            .push_str(&format!("[[select.include]]\n{rule}\n"));
+    }
+    watch.start(&mut stage)?;
+    let from_ms = unix_ms();
+    let mut asked = Vec::new();
+    let mut next = FIRST_NUMBER;
+    for concurrency in &plan.concurrency {
+        for keep in [false, true] {
+            let numbers = next..next + plan.requests;
+            next += plan.requests;
+            load::send(subject, ports.subject, numbers.clone(), *concurrency, keep)?;
+            asked.push((*concurrency, keep, numbers));
+        }
+    }
+    wait_decided(&watch)?;
+    let spans = stored(&watch, from_ms, unix_ms() + 1_000)?;
+    let cells = asked
+        .into_iter()
+        .map(|(concurrency, keep, numbers)| judge::judge(subject, &spans, concurrency, keep, numbers))
+        .collect();
+    let (background, background_linked) = judge::background(&spans);
+    Ok(Outcome {
+        cells,
+        background,
+        background_linked,
+        losses: watch.losses()?,
+    })
+}
+
+/// Waits until every span the agent made is stored: some wait for the decision of the link room.
+fn wait_decided(watch: &Watch) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let mut before = None;
+    loop {
+        let agents = watch.get("agents")?;
+        let counted = |name: &str| agents["agents"][0]["counters"][name].as_u64();
+        let now = (counted("spans"), counted("events"));
+        let stored = agents["collector"]["spans_stored"].as_u64();
+        if (before == Some(now) && now.0.is_some() && stored >= now.0) || Instant::now() > deadline {
+            return Ok(());
+        }
+        before = Some(now);
+        // Longer than between two of the agent's reports.
+        std::thread::sleep(Duration::from_secs(3));
+    }
+}
+
+fn unix_ms() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,88 @@
+//! Compiling and finding the programs below `tests/links`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::service::{program, python_program};
+use crate::stage::{Signal, Stage};
+use crate::tree;
+
+/// Where compiled programs go, below the target directory.
+pub const BINARIES: &str = "links";
+
+pub(super) fn sources() -> PathBuf {
+    tree::root().join("tests/links")
+}
+
+fn binaries() -> Result<PathBuf> {
+    let directory = tree::target().join(BINARIES);
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(directory)
+}
+
+/// A program of the Python environment that setup makes for the matrix.
+pub(super) fn loops_python(name: &str) -> Result<PathBuf> {
+    let path = tree::tools().join("python-links/bin").join(name);
+    path.exists()
+        .then_some(path)
+        .with_context(|| format!("there is no {name} in target/tools: `cargo xtask setup links` makes it"))
+}
+
+pub(super) fn start_leaf(stage: &mut Stage, port: u16) -> Result<()> {
+    let mut leaf = Command::new(go("leaf")?);
+    leaf.env("PORT", port.to_string())
+        .env("OTEL_SERVICE_NAME", "links-leaf");
+    stage.start_server("leaf", leaf, Signal::Terminate, port)?;
+    Ok(())
+}
+
+/// A Go program; Go's own cache knows whether there is anything to do.
+pub(super) fn go(name: &str) -> Result<PathBuf> {
+    let binary = binaries()?.join(format!("links-go-{name}"));
+    let mut build = Command::new(python_program("go")?);
+    build
+        .current_dir(sources().join("go"))
+        .args(["build", "-o"])
+        .arg(&binary)
+        .arg(format!("./{name}"))
+        .env("GOTOOLCHAIN", "local")
+        .env("GOPROXY", "off")
+        .env("GOCACHE", tree::target().join("go-cache"))
+        .env("CGO_ENABLED", "0");
+    finish(build)?;
+    Ok(binary)
+}
+
+/// The directory with the compiled Java class.
+pub(super) fn java() -> Result<PathBuf> {
+    let directory = binaries()?;
+    let source = sources().join("Service.java");
+    if is_older(&directory.join("Service.class"), &source) {
+        let mut javac = Command::new(program("javac")?);
+        javac.arg("-d").arg(&directory).arg(&source);
+        finish(javac)?;
+    }
+    Ok(directory)
+}
+
+fn is_older(made: &Path, source: &Path) -> bool {
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    modified(made) < modified(source)
+}
+
+fn finish(mut command: Command) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    if !output.status.success() {
+        bail!(
+            "{:?} failed: {}\n{}",
+            command.get_program(),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
