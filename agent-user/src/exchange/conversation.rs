@@ -265,12 +265,21 @@ impl Conversation {
 
     /// The parser must account for lost bytes, or look for its place again.
     fn lost(&mut self, side: Side, bytes: u64, chunk: &Chunk<'_>, out: &mut Out<'_>) {
+        let recovery = if bytes > 0 {
+            self.parser.gap(side, bytes)
+        } else {
+            Recovery::Resync
+        };
         let lane = &mut self.lanes[side as usize];
-        if !lane.synced {
-            return;
-        }
-        if bytes > 0 && self.parser.gap(side, bytes) == Recovery::Continue {
-            return self.read(side, &[], true, chunk, out);
+        match recovery {
+            Recovery::Continue if lane.synced => return self.read(side, &[], true, chunk, out),
+            Recovery::Continue => return,
+            // The answers to what was asked since the place was lost may be among these bytes.
+            Recovery::Resync if !lane.synced && bytes > 0 => {
+                return out.stitcher.lost_place(out.losses, out.sink);
+            }
+            Recovery::Resync if !lane.synced => return,
+            Recovery::Resync => {}
         }
         lane.synced = false;
         lane.ends_after_skip = None;

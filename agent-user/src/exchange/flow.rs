@@ -225,9 +225,36 @@ impl Flow {
         }
     }
 
-    fn detect(&self, last_chance: bool) -> Detection {
-        let incoming = self.seen(Direction::In);
-        let outgoing = self.seen(Direction::Out);
+    /// Asks the detectors: about the connection's first bytes where they are at hand, and about the latest writes where it
+    /// was joined in the middle or where bytes between are missing.
+    fn detect(&mut self, last_chance: bool) -> Detection {
+        if self.joined == Joined::InTheMiddle || self.datagram {
+            return self.detect_in(
+                self.latest(Direction::In),
+                self.latest(Direction::Out),
+                last_chance,
+            );
+        }
+        let (incoming, has_gap_in) = self.beginning(Direction::In);
+        let (outgoing, has_gap_out) = self.beginning(Direction::Out);
+        let found = self.detect_in(incoming, outgoing, last_chance);
+        if matches!(found, Detection::Found { .. }) || !(has_gap_in || has_gap_out) {
+            return found;
+        }
+        let joined = std::mem::replace(&mut self.joined, Joined::InTheMiddle);
+        let later = self.detect_in(
+            self.latest(Direction::In),
+            self.latest(Direction::Out),
+            last_chance,
+        );
+        if matches!(later, Detection::Found { .. }) {
+            return later;
+        }
+        self.joined = joined;
+        found
+    }
+
+    fn detect_in(&self, incoming: Vec<u8>, outgoing: Vec<u8>, last_chance: bool) -> Detection {
         detect(&Seen {
             incoming: &incoming,
             outgoing: &outgoing,
@@ -240,24 +267,27 @@ impl Flow {
         })
     }
 
-    /// The bytes a detector should see of a direction: from the start on where it is known, else the latest write.
-    fn seen(&self, direction: Direction) -> Vec<u8> {
-        let mut chunks = self.queue.of(direction);
-        if self.joined == Joined::InTheMiddle || self.datagram {
-            return chunks
-                .next_back()
-                .map_or_else(Vec::new, |queued| queued.bytes.clone());
-        }
+    /// The latest write of a direction.
+    fn latest(&self, direction: Direction) -> Vec<u8> {
+        let mut written = self.queue.of(direction).rev().map(|queued| &queued.bytes);
+        written
+            .find(|bytes| !bytes.is_empty())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The first bytes of a direction, and whether bytes behind them are missing.
+    fn beginning(&self, direction: Direction) -> (Vec<u8>, bool) {
         let mut bytes: Vec<u8> = Vec::new();
         let mut end = None;
-        for queued in chunks {
-            if end.is_some_and(|end| end != queued.position) {
-                break;
+        for queued in self.queue.of(direction) {
+            if end.is_some_and(|end| end != queued.position) || queued.bytes.is_empty() {
+                return (bytes, true);
             }
             bytes.extend_from_slice(&queued.bytes);
             end = Some(queued.position + queued.bytes.len() as u64);
         }
-        bytes
+        (bytes, false)
     }
 
     fn found(&mut self, protocol: Protocol, role: Role, sink: &mut dyn Sink) {

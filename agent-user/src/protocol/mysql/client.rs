@@ -29,8 +29,15 @@ impl MySql {
             return self.continuation(head);
         }
         match self.phase {
+            // A login comes in answer to a greeting, whether that was captured or not.
+            Phase::Greeting if head.sequence == 1 => self.login(head, bytes, cut),
             Phase::Greeting => Step::AwaitPeer,
             Phase::Login => self.login(head, bytes, cut),
+            Phase::Authenticating if head.sequence == 0 => {
+                // The session was accepted, which was not captured.
+                self.phase = Phase::Commands;
+                self.command(head, bytes, cut)
+            }
             // Passwords.
             Phase::Authenticating => Step::Skip(head.bytes() as u64),
             Phase::Commands if head.sequence != 0 || head.payload_bytes == 0 => {

@@ -48,14 +48,18 @@ pub(super) struct Response {
     continues: bool,
     /// Bytes are missing, and where the next packet begins is not known.
     pub(super) lost: bool,
-    pub(super) over: bool,
+    /// So many commands were answered in bytes that are missing.
+    pub(super) over: usize,
 }
 
 impl MySql {
     pub(super) fn server_packet(&mut self, bytes: &[u8]) -> Step {
-        if self.response.over {
+        if self.response.over > 0 {
             self.pending.pop_front();
-            self.response = Response::default();
+            self.response = Response {
+                over: self.response.over - 1,
+                ..Response::default()
+            };
             return Step::Unseen { id: None };
         }
         if bytes.is_empty() {

@@ -19,7 +19,9 @@ const ERRORS: &[&str] = &[
 ];
 
 pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
-    if opening.datagram {
+    // The server greets, and clients begin with CONNECT.
+    let not_first = opening.from_start && opening.server.is_empty() && opening.client.starts_with(b"P");
+    if opening.datagram || not_first {
         return Verdict::Reject;
     }
     match (

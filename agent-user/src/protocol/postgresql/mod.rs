@@ -84,6 +84,8 @@ struct PostgreSql {
     connecting: bool,
     /// Every answer to come belongs to something in `pending`.
     in_step: bool,
+    /// The session began although no answer to the encryption request was seen.
+    refusal_unseen: bool,
     namespace: CompactString,
     prepared: Session,
     round: Round,
@@ -98,6 +100,7 @@ impl PostgreSql {
             phase: Phase::Startup,
             connecting: false,
             in_step: false,
+            refusal_unseen: false,
             namespace: CompactString::default(),
             prepared: Session::default(),
             round: Round::default(),
@@ -144,6 +147,18 @@ impl PostgreSql {
                 (self.connecting, self.in_step) = (true, true);
                 Step::Consumed(length)
             }
+        }
+    }
+
+    /// A client whose encryption request was refused begins again in plain text, whether the refusal was captured or not.
+    fn after_encryption_request(&mut self, bytes: &[u8]) -> Step {
+        match frame::startup(bytes) {
+            Some(Ok(Startup::Session { .. })) => {
+                self.refusal_unseen = true;
+                self.startup_packet(bytes)
+            }
+            // The answer is still to come, and decides what these bytes are.
+            _ => Step::AwaitPeer,
         }
     }
 
@@ -198,15 +213,19 @@ impl Parser for PostgreSql {
                 }
             }
             (Phase::EncryptionAsked, Side::Server) => self.encryption_answer(bytes),
-            // The answer is still to come, and decides what these bytes are.
-            (Phase::EncryptionAsked, Side::Client) => Step::AwaitPeer,
+            (Phase::EncryptionAsked, Side::Client) => self.after_encryption_request(bytes),
             (Phase::Session, Side::Client) => {
                 if self.pending.len() >= PENDING_MAX {
                     return self.lost(LostReason::TooLarge);
                 }
                 self.client_frame(bytes, false)
             }
-            (Phase::Session, Side::Server) => self.server_frame(bytes),
+            (Phase::Session, Side::Server) => {
+                if std::mem::take(&mut self.refusal_unseen) && bytes.first() == Some(&b'N') {
+                    return Step::Consumed(1);
+                }
+                self.server_frame(bytes)
+            }
         }
     }
 

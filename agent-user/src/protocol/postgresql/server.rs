@@ -106,6 +106,11 @@ impl PostgreSql {
             b'G' => self.copy_in(head),
             b'W' => self.copy_both(head),
             b'H' | b'V' => self.begin(head),
+            b'R' => {
+                // Only a session that begins is authenticated.
+                self.connecting = true;
+                self.skip(head)
+            }
             _ => self.skip(head),
         }
     }

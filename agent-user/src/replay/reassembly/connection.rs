@@ -273,6 +273,15 @@ impl Connection {
             return;
         };
         let (position, time_ns, acknowledges) = (head.position, head.time_ns, head.acknowledges);
+        // Its own hole first, as far at a time as the other end says to have received before it went on.
+        while let Some(received) = self.received_before_going_on(end.peer(), position) {
+            self.skip_to(end, received, time_ns, deliver);
+            self.deliver_ready_of(end.peer(), deliver);
+        }
+        self.skip_to(end, position, time_ns, deliver);
+        if self.awaits_peer(end, acknowledges) {
+            self.deliver_ready_of(end.peer(), deliver);
+        }
         if self.awaits_peer(end, acknowledges) {
             let peer = &self.halves[end.peer() as usize];
             let held = peer.first_held().map_or(u64::MAX, |head| head.position);
@@ -280,8 +289,17 @@ impl Connection {
             self.skip_to(end.peer(), missing_to, time_ns, deliver);
             self.deliver_ready_of(end.peer(), deliver);
         }
-        self.skip_to(end, position, time_ns, deliver);
         self.deliver_first(end, deliver);
+    }
+
+    /// What of the other direction the first held segment of an end waits for, where that is missing before `limit`.
+    fn received_before_going_on(&self, end: End, limit: u64) -> Option<u64> {
+        let (half, peer) = (&self.halves[end as usize], &self.halves[end.peer() as usize]);
+        let head = half
+            .first_held()
+            .filter(|head| head.position <= half.position())?;
+        head.acknowledges
+            .filter(|received| *received > peer.position() && *received < limit)
     }
 
     fn skip_to(&mut self, from: End, position: u64, time_ns: TimeNs, deliver: &mut Deliver<'_>) {

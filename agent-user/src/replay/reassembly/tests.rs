@@ -207,6 +207,28 @@ fn what_was_received_and_not_captured_is_a_gap() {
     assert_eq!(counters.missing_bytes, 3);
 }
 
+/// What a capture without some answers shows of a client that waits for each: every request behind the hole where its
+/// answer would have been.
+#[test]
+fn requests_stay_between_the_answers_that_are_missing() {
+    let mut packets = handshake(0, 0);
+    let mut at = 1;
+    for number in 0..6u32 {
+        packets.push(packet(true, at, at, b"ask"));
+        if !(1..4).contains(&number) {
+            packets.push(packet(false, at, at + 3, b"ans"));
+        }
+        at += 3;
+    }
+    let (seen, counters) = replay(&packets);
+    let directions: Vec<Direction> = seen.data.iter().map(|(direction, ..)| *direction).collect();
+    assert_eq!(directions, [Direction::In, Direction::Out].repeat(6));
+    let lost: Vec<bool> = seen.data.iter().map(|(.., bytes)| bytes.is_empty()).collect();
+    let expected: Vec<bool> = (0..12).map(|index| [3, 5, 7].contains(&index)).collect();
+    assert_eq!(lost, expected);
+    assert_eq!(counters.missing_bytes, 9);
+}
+
 #[test]
 fn packets_cut_by_the_capture_move_more_than_they_show() {
     let mut packets = handshake(0, 0);
