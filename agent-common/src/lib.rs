@@ -10,7 +10,7 @@ pub mod rule;
 
 pub use layout::{ABSENT, Layout};
 pub use loss::Loss;
-pub use record::{ClosedRecord, DataRecord, Kind, OpenedRecord, ProcessRecord};
+pub use record::{ClosedRecord, ConnectingRecord, DataRecord, Kind, OpenedRecord, ProcessRecord};
 pub use rule::{ConnectionSetting, PortRule, ProcessRule, Switches};
 
 /// The types' use as values of aya maps and globals.

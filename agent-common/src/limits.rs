@@ -26,6 +26,12 @@ pub const RING_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;
 /// Live connections the kernel remembers; the least recently used one is forgotten, and adopted again when it moves data.
 pub const CONNECTIONS_DEFAULT: u32 = 32 * 1024;
 
+/// Connections numbered while they connect and not yet used; the least recently numbered one is forgotten.
+pub const CONNECTING_DEFAULT: u32 = 8 * 1024;
+
+/// Go connections whose caller is remembered, and goroutines that write for others.
+pub const GO_CALLERS_DEFAULT: u32 = 16 * 1024;
+
 /// Threads inside a send or receive at once, in the kprobe tier.
 pub const CALLS_DEFAULT: u32 = 8 * 1024;
 

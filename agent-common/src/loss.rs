@@ -42,6 +42,8 @@ losses! {
     UnreadableSocket = 9, "unreadable_socket";
     /// Messages of one `sendmmsg`/`recvmmsg` beyond those the syscall tier looks at.
     UnseenMessages = 10, "unseen_messages";
+    /// A connecting record found the ring buffer full: for which request was connected is not known.
+    RingFullConnecting = 11, "ring_full_connecting";
 }
 
 const _: () = {

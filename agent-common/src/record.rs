@@ -10,6 +10,7 @@ pub enum Kind {
     Data = 2,
     Closed = 3,
     Process = 4,
+    Connecting = 5,
 }
 
 pub const DIRECTION_IN: u8 = 0;
@@ -105,6 +106,17 @@ pub struct ClosedRecord {
     pub received_bytes: u64,
 }
 
+/// A process begins to connect. Data and [`OpenedRecord`] of the connection come later, if at all.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ConnectingRecord {
+    pub kind: u8,
+    pub reserved: [u8; 7],
+    pub connection: u64,
+    pub time_ns: u64,
+    pub actor: ActorRecord,
+}
+
 pub const PROCESS_FORK: u8 = 0;
 pub const PROCESS_EXEC: u8 = 1;
 pub const PROCESS_EXIT: u8 = 2;
@@ -124,5 +136,6 @@ const _: () = {
     assert!(size_of::<DataRecord>() == 64);
     assert!(size_of::<OpenedRecord>() == 208);
     assert!(size_of::<ClosedRecord>() == 64);
+    assert!(size_of::<ConnectingRecord>() == 48);
     assert!(size_of::<ProcessRecord>() == 16);
 };

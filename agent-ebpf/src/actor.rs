@@ -7,7 +7,7 @@ use spanhound_common::{
     rule::{PROCESS_GO, PROCESS_IGNORED},
 };
 
-use crate::{config::offset, config::switch, maps::PROCESSES, read};
+use crate::{config::offset, config::switch, maps::PROCESSES, read, runtime::go};
 
 /// The current thread and what user space said of its process.
 #[derive(Clone, Copy)]
@@ -35,8 +35,19 @@ impl Current {
         })
     }
 
+    /// Who runs, or for whom where that is known.
     #[inline(always)]
     pub fn record(&self) -> ActorRecord {
+        let mut actor = self.own_record();
+        if actor.goroutine != 0 {
+            go::behalf(&mut actor);
+        }
+        actor
+    }
+
+    /// Who runs.
+    #[inline(always)]
+    pub fn own_record(&self) -> ActorRecord {
         let mut actor = ActorRecord {
             pid: self.pid,
             tid: self.tid,

@@ -22,7 +22,7 @@ use crate::{
     config::{known, offset, switch},
     emit,
     maps::{CONNECTIONS, EVENTS, NUMBERED, PORTS, RULES},
-    read,
+    read, socket,
     stream::Moved,
 };
 
@@ -149,7 +149,7 @@ pub fn meet(moved: &Moved, current: &Current) -> Option<*mut Connection> {
         connection.flags = UNWANTED | connection.flags & BY_INODE;
         return insert(moved.sock, &connection);
     }
-    connection.id = number();
+    connection.id = socket::connect::number_of(moved.sock).unwrap_or_else(number);
     let entry = insert(moved.sock, &connection)?;
     if !announce(moved, current, &connection, family, transport, role, opened) {
         let _ = CONNECTIONS.remove(moved.sock);
@@ -213,8 +213,9 @@ fn wanted(sock: u64, family: u16, current: &Current) -> bool {
     chosen
 }
 
+/// The next number of a connection.
 #[inline(always)]
-fn number() -> u64 {
+pub fn number() -> u64 {
     let Some(count) = NUMBERED.get_ptr_mut(0) else {
         return 0;
     };

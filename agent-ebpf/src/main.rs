@@ -18,6 +18,7 @@ mod maps;
 mod payload;
 mod process;
 mod read;
+mod runtime;
 mod socket;
 mod stream;
 

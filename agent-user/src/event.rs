@@ -61,6 +61,14 @@ pub struct SequencePair {
     pub server: u32,
 }
 
+/// A process begins to connect; [`Opened`] with the same id follows with the connection's first data, if there is any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connecting {
+    pub connection: ConnectionId,
+    pub time_ns: TimeNs,
+    pub actor: Actor,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     pub connection: ConnectionId,
@@ -125,6 +133,7 @@ pub struct ProcessEnded {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
+    Connecting(Connecting),
     Opened(Opened),
     Data(Data<'a>),
     Closed(Closed),

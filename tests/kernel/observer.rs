@@ -257,6 +257,6 @@ fn take(told: &mut HashMap<ConnectionId, Told>, order: &mut Vec<ConnectionId>, e
                 told.closed = Some(closed);
             }
         }
-        Event::ProcessStarted(_) | Event::ProcessEnded(_) => {}
+        Event::Connecting(_) | Event::ProcessStarted(_) | Event::ProcessEnded(_) => {}
     }
 }

@@ -2,6 +2,7 @@
 
 mod call;
 mod close;
+pub mod connect;
 mod function;
 mod syscall;
 mod tracepoint;

@@ -15,9 +15,11 @@ use super::{
     attach::{self, Attaching, HookStatus},
     btf::BtfError,
     decode::decode,
+    go::GoProbes,
     load, memory,
 };
 use crate::event::{ConnectionId, Event};
+use crate::process::GoFunctions;
 
 /// Which kind of kernel hook to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
@@ -135,6 +137,7 @@ pub struct Capture {
     layout: Layout,
     map_bytes: u64,
     refused_settings: u64,
+    go: GoProbes,
 }
 
 impl Capture {
@@ -168,6 +171,7 @@ impl Capture {
             layout,
             map_bytes,
             refused_settings: 0,
+            go: GoProbes::default(),
             programs,
         };
         let mut ports: HashMap<MapData, u32, u32> = HashMap::try_from(take(&mut this.programs, "PORTS")?)
@@ -241,8 +245,14 @@ impl Capture {
         }
     }
 
+    /// Sees for whom the connections of this Go program's HTTP client write.
+    pub fn watch_go(&mut self, pid: u32, functions: GoFunctions) {
+        self.go.watch(&mut self.programs, pid, functions);
+    }
+
     /// Forgets what was set for a process (it ended).
     pub fn forget_process(&mut self, pid: u32) {
+        self.go.forget(&mut self.programs, pid);
         // Absent is what is wanted.
         let _ = self.processes.remove(&pid);
     }
@@ -261,6 +271,11 @@ impl Capture {
                 count: count(loss),
             })
             .collect()
+    }
+
+    /// Go programs whose calls could not be followed to the goroutine that made them.
+    pub fn go_turned_away(&self) -> u64 {
+        self.go.turned_away
     }
 
     /// Budgets and process rules the kernel's maps had no room for.

@@ -6,14 +6,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use spanhound_common::record::{
-    ActorRecord, CLOSED_TOTALS, ClosedRecord, DATA_CONTINUES, DIRECTION_IN, DataRecord, FAMILY_IPV4,
-    FAMILY_IPV6, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC, PROCESS_EXIT,
-    ProcessRecord, ROLE_CLIENT, ROLE_SERVER, TRANSPORT_TCP, TRANSPORT_UDP,
+    ActorRecord, CLOSED_TOTALS, ClosedRecord, ConnectingRecord, DATA_CONTINUES, DIRECTION_IN, DataRecord,
+    FAMILY_IPV4, FAMILY_IPV6, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC,
+    PROCESS_EXIT, ProcessRecord, ROLE_CLIENT, ROLE_SERVER, TRANSPORT_TCP, TRANSPORT_UDP,
 };
 
 use crate::event::{
-    Actor, Closed, ConnectionId, Data, Direction, Event, Opened, ProcessEnded, ProcessStarted, Role,
-    SequencePair, Transport,
+    Actor, Closed, Connecting, ConnectionId, Data, Direction, Event, Opened, ProcessEnded, ProcessStarted,
+    Role, SequencePair, Transport,
 };
 
 /// What a record says.
@@ -46,6 +46,13 @@ pub(super) fn decode(record: &[u8]) -> Option<Event<'_>> {
             actor: actor(&record.actor),
             sent_bytes: totals.then_some(record.sent_bytes),
             received_bytes: totals.then_some(record.received_bytes),
+        }))
+    } else if kind == Kind::Connecting as u8 {
+        let (record, _) = take::<ConnectingRecord>(record)?;
+        Some(Event::Connecting(Connecting {
+            connection: ConnectionId(record.connection),
+            time_ns: record.time_ns,
+            actor: actor(&record.actor),
         }))
     } else if kind == Kind::Process as u8 {
         let (record, _) = take::<ProcessRecord>(record)?;
@@ -137,6 +144,8 @@ unsafe trait Record: Copy {}
 
 // SAFETY: `repr(C)`, integers and arrays of them, sizes asserted in `spanhound-common`.
 unsafe impl Record for DataRecord {}
+// SAFETY: as above.
+unsafe impl Record for ConnectingRecord {}
 // SAFETY: as above.
 unsafe impl Record for OpenedRecord {}
 // SAFETY: as above.

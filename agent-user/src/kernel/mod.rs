@@ -10,6 +10,7 @@ mod btf;
 mod capture;
 mod decode;
 mod doctor;
+mod go;
 mod layout;
 mod load;
 mod memory;

@@ -132,6 +132,14 @@ pub(super) static HOOKS: &[Hook] = &[
         ],
     },
     Hook {
+        event: "TCP connections begun",
+        needed: false,
+        ways: &[Way {
+            tier: Tier::Tracepoint,
+            probes: &[probe("connection_begun", "inet_sock_set_state")],
+        }],
+    },
+    Hook {
         event: "TCP connections closed",
         needed: true,
         ways: &[Way {

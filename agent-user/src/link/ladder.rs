@@ -9,9 +9,10 @@
 //! - *thread*: the process has been seen to serve whole requests on one thread each, never to do two things at once on
 //!   a thread, and this thread has one open request and no unanswered call.
 //! - *task* (event-loop segment): the executable is known to work for one request per loop turn and to queue nothing
-//!   between requests; it has one open request, or the call is the first one since it read bytes for that request, on a
-//!   connection already there, and no other open request looks more like the call.
+//!   between requests; it has one open request, or the call is the first one since it read bytes for that request (where
+//!   it had to connect first: the connecting was), every other open request has had its call, and none looks more like it.
 
+use super::connecting::Cause;
 use super::linker::Linker;
 use super::record::{Exchange, Parent};
 use super::thread::{Work, Worker};
@@ -67,9 +68,9 @@ pub(super) enum Found {
 /// Requests a process must have served faithfully before its threads are believed.
 const TRUST_AFTER: u32 = 3;
 
-/// `fresh`: this is the first call on a connection that was seen to open. A loop may have worked for others between
-/// connecting and writing, so its segment says nothing.
-pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, fresh: bool) -> Found {
+/// `cause`: this is the first call on a connection that was seen to open. A loop may have worked for others between
+/// connecting and writing, so only the segment in which it connected says something.
+pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, cause: Option<Cause>) -> Found {
     let Some(exchange) = linker.exchanges.get(&call) else {
         return Found::Link(Link::NONE);
     };
@@ -81,7 +82,7 @@ pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, fresh: bool) -> 
         return Found::Link(link);
     }
     let (found, hint) = match exchange.actor.goroutine {
-        0 => by_thread(linker, exchange, open, fresh),
+        0 => by_thread(linker, exchange, open, cause),
         _ => (by_goroutine(linker, exchange), None),
     };
     match found.or_else(|| by_being_alone(open)) {
@@ -163,7 +164,7 @@ fn by_thread(
     linker: &Linker,
     call: &Exchange,
     open: &[ExchangeId],
-    fresh: bool,
+    cause: Option<Cause>,
 ) -> (Option<Link>, Option<ExchangeId>) {
     let Some(process) = linker.processes.get(&call.actor.pid) else {
         return (None, None);
@@ -175,13 +176,26 @@ fn by_thread(
     let Some(work) = linker.threads.get(worker) else {
         return (None, None);
     };
-    let segment = work.owner.filter(|owner| !fresh && open.contains(owner));
+    let owner = match cause {
+        None => work.owner,
+        Some(Cause::Seen(owner)) => owner,
+        Some(Cause::Unseen) => None,
+    };
+    let segment = owner.filter(|owner| open.contains(owner));
     if process.style == Style::DirectLoop {
         let link = match work.open.as_slice() {
-            [one] => Some(*one),
-            _ => segment.filter(|owner| !contradicted(linker, call, *owner, &work.open)),
+            [one] => Some(Link::exact(*one, Method::Task)),
+            _ => segment
+                .filter(|owner| !contradicted(linker, call, *owner, &work.open))
+                .map(|owner| {
+                    if delayed(linker, owner, &work.open) {
+                        Link::inferred(owner, Method::Task, 0.97)
+                    } else {
+                        Link::exact(owner, Method::Task)
+                    }
+                }),
         };
-        return (link.map(|owner| Link::exact(owner, Method::Task)), segment);
+        return (link, segment);
     }
     let link = match work.open.as_slice() {
         [one] if process.style == Style::Learned && !process.interleaves => {
@@ -205,6 +219,13 @@ fn nested(linker: &Linker, call: &Exchange, work: &Work) -> bool {
             .get(id)
             .is_none_or(|other| other.connection == call.connection)
     })
+}
+
+/// Another open request of the thread has made no call since it was read: a timer may make it at any time, which looks as
+/// if the request read last had made it (`limit_req` with a delay).
+fn delayed(linker: &Linker, owner: ExchangeId, open: &[ExchangeId]) -> bool {
+    open.iter()
+        .any(|id| *id != owner && linker.exchanges.get(id).is_some_and(|request| !request.called))
 }
 
 /// Another open request of the thread has the call's request line, and the owner has not.

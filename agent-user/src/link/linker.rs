@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
+use super::connecting::Connecting;
 use super::ends::{Addresses, Ends, Handle};
 use super::identity::{exchange_key, span_id_of_key, span_id_of_number, trace_id_of_root};
 use super::inference::FinishedCall;
@@ -29,11 +30,9 @@ pub struct Linker {
     pub(super) processes: FxHashMap<u32, Process>,
     ends: Ends,
     inferring: Inferring,
-    /// Connections whose first call is still to come.
-    fresh: FxHashSet<ConnectionId>,
-    fresh_order: VecDeque<ConnectionId>,
+    pub(super) connecting: Connecting,
     /// Exchanges open on a connection, oldest first.
-    on_connection: FxHashMap<ConnectionId, Vec<ExchangeId>>,
+    pub(super) on_connection: FxHashMap<ConnectionId, Vec<ExchangeId>>,
     pub(super) arrivals: VecDeque<ExchangeId>,
     /// Server exchanges whose other end may still turn up on this host.
     pub(super) settling: VecDeque<(TimeNs, ExchangeId)>,
@@ -56,8 +55,7 @@ impl Linker {
             processes: FxHashMap::default(),
             ends: Ends::default(),
             inferring: Inferring::default(),
-            fresh: FxHashSet::default(),
-            fresh_order: VecDeque::new(),
+            connecting: Connecting::default(),
             on_connection: FxHashMap::default(),
             arrivals: VecDeque::new(),
             settling: VecDeque::new(),
@@ -77,48 +75,6 @@ impl Linker {
     /// What the process's executable says about it; may come before or after its first exchange.
     pub fn set_style(&mut self, pid: u32, style: Style) {
         self.process(pid).style = style;
-    }
-
-    /// The process connected (`as_client`) or accepted this connection. It may be told as late as with the first bytes,
-    /// so it says nothing about when, or for which request, the process connected.
-    pub fn opened(&mut self, connection: ConnectionId, as_client: bool) {
-        if !as_client {
-            return;
-        }
-        while self.fresh.len() >= self.limits.connections {
-            let Some(oldest) = self.fresh_order.pop_front() else {
-                break;
-            };
-            self.counters.connections_evicted += u64::from(self.fresh.remove(&oldest));
-        }
-        if self.fresh.insert(connection) {
-            self.fresh_order.push_back(connection);
-        }
-        if self.fresh_order.len() > 2 * self.limits.connections {
-            self.fresh_order.retain(|id| self.fresh.contains(id));
-        }
-    }
-
-    /// The actor moved bytes on this connection; `inward` for a read.
-    pub fn touched(&mut self, connection: ConnectionId, actor: Actor, inward: bool, time_ns: TimeNs) {
-        // Only what comes in begins a segment.
-        if !inward {
-            return;
-        }
-        let owner = self.on_connection.get(&connection).and_then(|open| {
-            let exchange = open.last()?;
-            match self.exchanges.get(exchange)? {
-                Exchange {
-                    side: Side::Server, ..
-                } => Some(*exchange),
-                Exchange {
-                    parent: Parent::Exchange(parent),
-                    ..
-                } => Some(*parent),
-                _ => None,
-            }
-        });
-        self.thread(actor, time_ns).owner = owner;
     }
 
     /// The first bytes of a request were read (server side) or written (client side).
@@ -150,6 +106,7 @@ impl Linker {
             },
             trace_id: 0,
             parent: Parent::Undecided,
+            called: false,
             hint: None,
             method: Method::None,
             confidence: Confidence::None,
@@ -236,7 +193,7 @@ impl Linker {
     }
 
     pub fn connection_closed(&mut self, connection: ConnectionId) {
-        self.fresh.remove(&connection);
+        self.connecting.take(connection);
     }
 
     /// Hands out every decision that is due.
@@ -303,8 +260,8 @@ impl Linker {
     }
 
     fn client_seen(&mut self, seen: &Seen<'_>) {
-        let fresh = self.fresh.remove(&seen.connection);
-        let found = ladder::parent_of_call(self, seen.id, fresh);
+        let cause = self.connecting.take(seen.connection);
+        let found = ladder::parent_of_call(self, seen.id, cause);
         let calls = self.thread(seen.actor, seen.time_ns).calls.clone();
         let connection = seen.connection;
         let overlapping = seen.actor.goroutine == 0
@@ -326,7 +283,14 @@ impl Linker {
         let strayed = work.strayed && work.served;
         self.process(seen.actor.pid).interleaves |= overlapping || strayed;
         match found {
-            Found::Link(link) => self.set_parent(seen.id, link),
+            Found::Link(link) => {
+                if let Parent::Exchange(parent) = link.parent
+                    && let Some(request) = self.exchanges.get_mut(&parent)
+                {
+                    request.called = true;
+                }
+                self.set_parent(seen.id, link);
+            }
             Found::Undecided { hint } => self.infer(seen, hint),
         }
     }
@@ -421,14 +385,14 @@ impl Linker {
         self.exchanges.remove(&id);
     }
 
-    fn process(&mut self, pid: u32) -> &mut Process {
+    pub(super) fn process(&mut self, pid: u32) -> &mut Process {
         if self.processes.len() >= self.limits.threads && !self.processes.contains_key(&pid) {
             self.processes.retain(|_, process| !process.open.is_empty());
         }
         self.processes.entry(pid).or_default()
     }
 
-    fn thread(&mut self, actor: Actor, time_ns: TimeNs) -> &mut super::thread::Work {
+    pub(super) fn thread(&mut self, actor: Actor, time_ns: TimeNs) -> &mut super::thread::Work {
         let worker = Worker {
             pid: actor.pid,
             id: u64::from(actor.tid),
@@ -438,7 +402,7 @@ impl Linker {
         work
     }
 
-    fn goroutine(&mut self, actor: Actor, time_ns: TimeNs) -> &mut super::thread::Work {
+    pub(super) fn goroutine(&mut self, actor: Actor, time_ns: TimeNs) -> &mut super::thread::Work {
         let worker = Worker {
             pid: actor.pid,
             id: actor.goroutine,

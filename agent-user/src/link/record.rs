@@ -33,6 +33,8 @@ pub(super) struct Exchange {
     /// 0 until known.
     pub(super) trace_id: u128,
     pub(super) parent: Parent,
+    /// A server's: it has made a call, or begun to connect for one.
+    pub(super) called: bool,
     /// What the ladder guessed of a call that waits for inference.
     pub(super) hint: Option<ExchangeId>,
     pub(super) method: Method,

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::procfs::{Procfs, Stat};
 use super::service_name::{Clues, service_name};
-use super::{GoLayout, Instance, Runtime, cgroup, command_line, go};
+use super::{GoFunctions, GoLayout, Instance, Runtime, cgroup, command_line, go};
 
 /// What the directory turned away, since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +97,11 @@ impl Directory {
     /// Where a Go program keeps its goroutines' ids; `None` for anything else. Reads the executable, remembers nothing.
     pub fn go_layout(&self, pid: u32) -> Option<GoLayout> {
         go::layout(&go::version(&self.procfs.executable_file(pid))?)
+    }
+
+    /// Where a Go program's HTTP client hands requests to its connections; `None` where it has none, or no names.
+    pub fn go_functions(&self, pid: u32) -> Option<GoFunctions> {
+        go::functions(&self.procfs.executable_file(pid))
     }
 
     /// The process ended, or became another program: what was known of it no longer holds.

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::Path;
 
 use object::read::{ReadCache, ReadRef};
-use object::{Object, ObjectSection};
+use object::{Object, ObjectSection, ObjectSymbol};
 
 /// Where a goroutine's id is, in bytes from the start of `runtime.g` on a 64-bit machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,50 @@ pub(super) fn version(executable: &Path) -> Option<String> {
     let wanted = size.min((STRINGS_AT + 2 + VERSION_MAX_BYTES) as u64);
     let bytes = (&cache).read_bytes_at(offset, wanted).ok()?;
     inline_version(bytes)
+}
+
+/// Functions of `net/http`'s client, as offsets in the executable's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoFunctions {
+    /// `net/http.(*persistConn).roundTrip`
+    pub round_trip: u64,
+    /// `net/http.persistConnWriter.Write`
+    pub connection_write: u64,
+}
+
+const ROUND_TRIP: &str = "net/http.(*persistConn).roundTrip";
+const CONNECTION_WRITE: &str = "net/http.persistConnWriter.Write";
+
+/// By the names in the executable's symbol table; `None` where it was stripped, or has no HTTP client.
+pub(super) fn functions(executable: &Path) -> Option<GoFunctions> {
+    let file = File::open(executable).ok()?;
+    let cache = ReadCache::new(file);
+    let object = object::File::parse(&cache).ok()?;
+    let (mut round_trip, mut connection_write) = (None, None);
+    for symbol in object.symbols() {
+        let place = match symbol.name() {
+            Ok(ROUND_TRIP) => &mut round_trip,
+            Ok(CONNECTION_WRITE) => &mut connection_write,
+            _ => continue,
+        };
+        *place = file_offset(&object, symbol.address());
+        if round_trip.is_some() && connection_write.is_some() {
+            break;
+        }
+    }
+    Some(GoFunctions {
+        round_trip: round_trip?,
+        connection_write: connection_write?,
+    })
+}
+
+/// Where an address of the running program is in its file.
+fn file_offset<'data>(object: &impl Object<'data>, address: u64) -> Option<u64> {
+    object.sections().find_map(|section| {
+        let inside = address.checked_sub(section.address())?;
+        let (offset, size) = section.file_range()?;
+        (inside < size).then_some(offset + inside)
+    })
 }
 
 fn inline_version(bytes: &[u8]) -> Option<String> {

@@ -14,7 +14,7 @@ mod runtime;
 mod service_name;
 
 pub use directory::{Directory, DirectoryCounters};
-pub use go::GoLayout;
+pub use go::{GoFunctions, GoLayout};
 pub use procfs::Procfs;
 pub use runtime::Runtime;
 

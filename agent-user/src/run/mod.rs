@@ -223,6 +223,7 @@ impl Agent {
                 Order::SetBudget { connection, bytes } => self.capture.set_budget(connection, bytes, bytes),
                 Order::Ignore { connection } => self.capture.ignore(connection),
                 Order::SetProcess { pid, rule } => self.capture.set_process(pid, rule),
+                Order::WatchGo { pid, functions } => self.capture.watch_go(pid, functions),
                 Order::ForgetProcess { pid } => self.capture.forget_process(pid),
             }
         }
@@ -259,6 +260,7 @@ impl Agent {
 
     fn snapshot(&mut self) -> Snapshot {
         let mut counters = self.pipeline.report();
+        counters.push(("go_programs_not_followed", self.capture.go_turned_away()));
         let ledger = &mut self.pipeline.ledger;
         for loss in self.capture.losses() {
             ledger.set(loss.loss.name(), loss.count);

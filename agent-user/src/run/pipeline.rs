@@ -3,10 +3,12 @@
 //! Enters: events, and the time now and then. Leaves: linked spans, orders to capture, the loss ledger. Bounded: by its
 //! rooms. Deliberately absent: the kernel, the network, clocks.
 
+mod survey;
+
 use std::sync::Arc;
 
 use spanhound_common::ProcessRule;
-use spanhound_common::rule::{PROCESS_CHOSEN, PROCESS_GO, PROCESS_IGNORED};
+use spanhound_common::rule::PROCESS_IGNORED;
 
 use super::connections::{Connections, Live};
 use super::selection::Selection;
@@ -20,7 +22,7 @@ use crate::exchange::flow::{FlowStart, Wants};
 use crate::exchange::{Exchange, Flow, FlowLosses, Sink};
 use crate::health::Ledger;
 use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
-use crate::process::{Directory, Instance};
+use crate::process::{Directory, GoFunctions, Instance};
 use crate::protocol::route::RouteTable;
 use crate::protocol::{Pairing, Settings, Side};
 use crate::span::{Endpoints, Span};
@@ -33,10 +35,25 @@ const ORDERS_MAX: usize = 4_096;
 /// What capture should do, decided here because only here protocols are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    SetBudget { connection: ConnectionId, bytes: u32 },
-    Ignore { connection: ConnectionId },
-    SetProcess { pid: u32, rule: ProcessRule },
-    ForgetProcess { pid: u32 },
+    SetBudget {
+        connection: ConnectionId,
+        bytes: u32,
+    },
+    Ignore {
+        connection: ConnectionId,
+    },
+    SetProcess {
+        pid: u32,
+        rule: ProcessRule,
+    },
+    /// Sees for whom the connections of a Go program's HTTP client write.
+    WatchGo {
+        pid: u32,
+        functions: GoFunctions,
+    },
+    ForgetProcess {
+        pid: u32,
+    },
 }
 
 pub struct Pipeline {
@@ -85,38 +102,13 @@ impl Pipeline {
         }
     }
 
-    /// Takes note of the processes that run already.
-    pub fn survey(&mut self) {
-        for pid in self.directory.pids() {
-            self.survey_process(pid);
-        }
-    }
-
-    /// Tells the kernel what holds for a process that is there or just began.
-    fn survey_process(&mut self, pid: u32) {
-        let mut rule = ProcessRule::default();
-        if !self.selection.takes_all() {
-            let instance = self.directory.instance(pid);
-            rule.flags = match self.selection.is_watched(&instance) {
-                true if self.selection.chooses() => PROCESS_CHOSEN,
-                true => 0,
-                false if self.selection.chooses() => return,
-                false => PROCESS_IGNORED,
-            };
-        }
-        if let Some(layout) = self.directory.go_layout(pid) {
-            rule.flags |= PROCESS_GO;
-            rule.goroutine_offset = layout.goroutine_offset;
-            rule.parent_goroutine_offset = layout.parent_goroutine_offset;
-        }
-        if rule.flags != 0 {
-            self.order(Order::SetProcess { pid, rule });
-        }
-    }
-
     pub fn event(&mut self, event: Event<'_>) {
         self.events += 1;
         match event {
+            Event::Connecting(begun) => {
+                self.linker
+                    .connecting(begun.connection, begun.actor, begun.time_ns);
+            }
             Event::Opened(opened) => self.opened(&opened),
             Event::Data(data) => self.data(&data),
             Event::Closed(closed) => self.closed(&closed),

@@ -16,7 +16,7 @@ mod subject;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::spans::stored;
 use crate::stage::{Stage, free};
@@ -86,6 +86,8 @@ pub fn measure(subject: &Subject, binaries: &Binaries, plan: &Plan) -> Result<Ou
             .push_str(&format!("[[select.include]]\n{rule}\n"));
     }
     watch.start(&mut stage)?;
+    // That the hooks are in place does not mean that every process is known yet.
+    load::send(subject, ports.subject, FIRST_NUMBER - 32..FIRST_NUMBER, 4, false)?;
     let from_ms = unix_ms();
     let mut asked = Vec::new();
     let mut next = FIRST_NUMBER;
@@ -115,18 +117,27 @@ pub fn measure(subject: &Subject, binaries: &Binaries, plan: &Plan) -> Result<Ou
 /// Waits until every span the agent made is stored: some wait for the decision of the link room.
 fn wait_decided(watch: &Watch) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(90);
-    let mut before = None;
+    let mut report = None;
+    let mut quiet_since = None;
     loop {
         let agents = watch.get("agents")?;
-        let counted = |name: &str| agents["agents"][0]["counters"][name].as_u64();
-        let now = (counted("spans"), counted("events"));
+        let agent = &agents["agents"][0];
+        let counted = |name: &str| agent["counters"][name].as_u64();
+        let seen = (counted("spans"), counted("events"));
         let stored = agents["collector"]["spans_stored"].as_u64();
-        if (before == Some(now) && now.0.is_some() && stored >= now.0) || Instant::now() > deadline {
+        let decided = counted("spans_pending") == Some(0) && stored >= seen.0;
+        let reported_ms = agent["last_seen_ms"].as_f64();
+        if report != Some(seen) {
+            (report, quiet_since) = (Some(seen), reported_ms);
+        } else if decided && quiet_since != reported_ms {
+            // Two reports in which nothing is new: one alone may be older than the last request.
             return Ok(());
         }
-        before = Some(now);
-        // Longer than between two of the agent's reports.
-        std::thread::sleep(Duration::from_secs(3));
+        ensure!(
+            Instant::now() < deadline,
+            "the agent does not come to an end: {agent}"
+        );
+        std::thread::sleep(Duration::from_secs(1));
     }
 }
 

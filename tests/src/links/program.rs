@@ -67,6 +67,36 @@ pub(super) fn java() -> Result<PathBuf> {
     Ok(directory)
 }
 
+/// The C++ program.
+pub(super) fn pool() -> Result<PathBuf> {
+    let binary = binaries()?.join("links-pool");
+    let source = sources().join("pool.cpp");
+    if is_older(&binary, &source) {
+        let mut compile = Command::new(program("g++")?);
+        compile
+            .args(["-O1", "-std=c++17", "-pthread", "-o"])
+            .arg(&binary)
+            .arg(&source);
+        finish(compile)?;
+    }
+    Ok(binary)
+}
+
+/// The Tokio program, an example of this package.
+pub(super) fn tokio() -> Result<PathBuf> {
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.current_dir(tree::root()).args([
+        "build",
+        "--quiet",
+        "--package",
+        "spanhound-tests",
+        "--example",
+        "links-tokio",
+    ]);
+    finish(build)?;
+    Ok(tree::target().join("debug/examples/links-tokio"))
+}
+
 fn is_older(made: &Path, source: &Path) -> bool {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     modified(made) < modified(source)

@@ -1,11 +1,12 @@
 //! The subjects: what is started, how its requests look, what is watched. Adding one is a function and a row.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::Ports;
-use super::program::{go, java, loops_python, sources};
+use super::program::{go, java, loops_python, pool, sources, tokio};
 use crate::service::{Gunicorn, Nginx, program};
 use crate::stage::{Signal, Stage};
 
@@ -122,6 +123,29 @@ pub const SUBJECTS: &[Subject] = &[
         select: &["executable = \"/usr/sbin/nginx\""],
         ..subject("nginx", Needs::Services, PROXY, nginx)
     },
+    subject("uwsgi", Needs::Links, SYNCHRONOUS, uwsgi),
+    Subject {
+        select: &["executable = \"/usr/bin/ruby*\""],
+        ..subject("puma", Needs::Links, SYNCHRONOUS, puma)
+    },
+    Subject {
+        hops: 2,
+        select: &[
+            "executable = \"/usr/sbin/nginx\"",
+            "executable = \"/usr/sbin/php-fpm*\"",
+        ],
+        ..subject("nginx-php-fpm", Needs::Links, SYNCHRONOUS, php)
+    },
+    Subject {
+        select: &["executable = \"/usr/sbin/haproxy\""],
+        ..subject("haproxy", Needs::Links, PROXY, haproxy)
+    },
+    subject("tokio", Needs::Services, ALL, |stage, ports, options| {
+        options.serve(stage, Command::new(tokio()?), ports)
+    }),
+    subject("cpp-queue", Needs::Links, SYNCHRONOUS, |stage, ports, options| {
+        options.serve(stage, Command::new(pool()?), ports)
+    }),
 ];
 
 impl Subject {
@@ -225,5 +249,111 @@ fn nginx(stage: &mut Stage, ports: Ports, _: &Options) -> Result<()> {
         2,
         &http.replace("LEAF", &ports.leaf.to_string()),
     )?;
+    Ok(())
+}
+
+fn uwsgi(stage: &mut Stage, ports: Ports, options: &Options) -> Result<()> {
+    let mut command = Command::new(program("uwsgi_python3")?);
+    command
+        .args([
+            "--master",
+            "--processes",
+            "4",
+            "--listen",
+            "100",
+            "--need-app",
+            "--disable-logging",
+        ])
+        .arg("--http-socket")
+        .arg(format!("127.0.0.1:{}", ports.subject))
+        .arg("--chdir")
+        .arg(sources())
+        .args(["--wsgi", "service:application"]);
+    // Its processes answer SIGINT by ending, SIGTERM by starting anew.
+    for (name, value) in &options.environment {
+        command.env(name, value);
+    }
+    stage.start_server("subject", command, Signal::Interrupt, ports.subject)?;
+    Ok(())
+}
+
+fn puma(stage: &mut Stage, ports: Ports, options: &Options) -> Result<()> {
+    let mut command = Command::new(program("puma")?);
+    command
+        .args([
+            "--threads",
+            "16:16",
+            "--environment",
+            "production",
+            "--quiet",
+            "--bind",
+        ])
+        .arg(format!("tcp://127.0.0.1:{}", ports.subject))
+        .arg(sources().join("config.ru"));
+    options.serve(stage, command, ports)
+}
+
+/// nginx passes requests on by FastCGI; each of the two is one hop.
+fn php(stage: &mut Stage, ports: Ports, _: &Options) -> Result<()> {
+    let directory = stage.directory().to_path_buf();
+    let configuration = directory.join("php-fpm.conf");
+    let text = format!(
+        "[global]\nerror_log = {0}/php-fpm-error.log\ndaemonize = no\n[www]\nlisten = 127.0.0.1:{1}\n\
+         listen.backlog = 256\nuser = nobody\ngroup = nogroup\npm = static\npm.max_children = 8\n\
+         env[LEAF_PORT] = {2}\n",
+        directory.display(),
+        ports.inner,
+        ports.leaf
+    );
+    std::fs::write(&configuration, text)?;
+    let mut command = Command::new(php_fpm()?);
+    command
+        .args(["--nodaemonize", "--fpm-config"])
+        .arg(&configuration);
+    stage.start_server("php-fpm", command, Signal::Terminate, ports.inner)?;
+    let http = format!(
+        "    server {{
+        listen 127.0.0.1:PORT backlog=512;
+        location / {{
+            fastcgi_pass 127.0.0.1:{};
+            fastcgi_param SCRIPT_FILENAME {}/service.php;
+            fastcgi_param SCRIPT_NAME /service.php;
+            fastcgi_param REQUEST_METHOD $request_method;
+            fastcgi_param REQUEST_URI $request_uri;
+            fastcgi_param QUERY_STRING $query_string;
+        }}
+    }}",
+        ports.inner,
+        sources().display()
+    );
+    Nginx::start(stage, ports.subject, 2, &http)?;
+    Ok(())
+}
+
+/// Debian names it by its version.
+fn php_fpm() -> Result<PathBuf> {
+    let found = std::fs::read_dir("/usr/sbin")?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("php-fpm"))
+        });
+    found.map_or_else(|| program("php-fpm"), Ok)
+}
+
+fn haproxy(stage: &mut Stage, ports: Ports, _: &Options) -> Result<()> {
+    let configuration = stage.directory().join("haproxy.cfg");
+    let text = format!(
+        "global\n  nbthread 2\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
+         timeout server 60s\nfrontend front\n  bind 127.0.0.1:{0}\n  use_backend closed if {{ path_beg /close/ }}\n  \
+         default_backend kept\nbackend kept\n  http-reuse always\n  server leaf 127.0.0.1:{1}\nbackend closed\n  \
+         option httpclose\n  server leaf 127.0.0.1:{1}\n",
+        ports.subject, ports.leaf
+    );
+    std::fs::write(&configuration, text)?;
+    let mut command = Command::new(program("haproxy")?);
+    command.args(["-db", "-f"]).arg(&configuration);
+    stage.start_server("subject", command, Signal::Terminate, ports.subject)?;
     Ok(())
 }

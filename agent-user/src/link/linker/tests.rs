@@ -1,4 +1,5 @@
 mod bounds;
+mod loops;
 
 use super::*;
 use crate::event::SequencePair;
@@ -183,52 +184,6 @@ fn a_request_answered_by_another_thread_costs_the_process_its_trust() {
     bench.end(request, actor(10, 11), 51, Side::Server);
     bench.decide();
     assert_ne!(bench.parent(call).2, Confidence::Exact);
-}
-
-#[test]
-fn an_event_loop_that_queues_nothing_is_exact_by_segment() {
-    let mut bench = Bench::new();
-    let nginx = actor(20, 20);
-    bench.linker.set_style(20, Style::of("/usr/sbin/nginx"));
-    // Read A, connect for A; read B, reuse an idle connection for B; then A's connection becomes writable: who
-    // connected is not told.
-    let a = bench.see(Side::Server, nginx, 1, |seen| {
-        (seen.operation, seen.target) = ("GET", "/a")
-    });
-    bench.linker.opened(ConnectionId(100), true);
-    let b = bench.see(Side::Server, nginx, 2, |seen| {
-        (seen.operation, seen.target) = ("GET", "/b")
-    });
-    let call_b = bench.see(Side::Client, nginx, 101, |seen| {
-        (seen.operation, seen.target) = ("GET", "/b")
-    });
-    let call_a = bench.see(Side::Client, nginx, 100, |seen| {
-        (seen.operation, seen.target) = ("GET", "/a")
-    });
-    // The answer to B's call leads to another call of B (a subrequest).
-    bench.end(call_b, nginx, 101, Side::Client);
-    let again_b = bench.call(nginx, 101);
-    // The owner's request line differs while another open request's fits: not exact.
-    bench.linker.touched(ConnectionId(2), nginx, true, bench.now);
-    let odd = bench.see(Side::Client, nginx, 103, |seen| {
-        (seen.operation, seen.target) = ("GET", "/a")
-    });
-    for (id, connection) in [(call_a, 100), (again_b, 101), (odd, 103)] {
-        bench.end(id, nginx, connection, Side::Client);
-    }
-    bench.end(a, nginx, 1, Side::Server);
-    bench.end(b, nginx, 2, Side::Server);
-    bench.decide();
-    assert_ne!(bench.parent(call_a).2, Confidence::Exact);
-    assert_eq!(
-        bench.parent(call_b),
-        (bench.span(b), Method::Task, Confidence::Exact)
-    );
-    assert_eq!(
-        bench.parent(again_b),
-        (bench.span(b), Method::Task, Confidence::Exact)
-    );
-    assert_eq!(bench.parent(odd).2, Confidence::Inferred);
 }
 
 #[test]

@@ -20,8 +20,8 @@ fn every_table_is_bounded_and_says_what_it_turned_away() {
             bench.end(request, actor(n, n), u64::from(n) + 5000, Side::Server);
         }
         let linker = &bench.linker;
-        assert!(linker.exchanges.len() <= 64 && linker.threads.len() <= 16 && linker.fresh.len() <= 8);
-        assert!(linker.arrivals.len() <= 128 && linker.fresh_order.len() <= 16);
+        assert!(linker.exchanges.len() <= 64 && linker.threads.len() <= 16);
+        assert!(linker.arrivals.len() <= 128 && linker.connecting.len() <= 8);
     }
     bench.decide();
     assert_eq!(

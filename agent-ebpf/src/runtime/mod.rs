@@ -1,0 +1,3 @@
+//! Runtime: what a language's runtime knows and the kernel does not.
+
+pub mod go;

@@ -1,0 +1,63 @@
+//! Connect: who began to connect, told before the connection is known by its data.
+//!
+//! An event loop connects while it works for a request, and writes when the connection is there, while it may work for
+//! another one. Bounded: numbers given out and not yet used, with the oldest forgotten.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_tracepoint, map},
+    maps::LruHashMap,
+    programs::BtfTracePointContext,
+};
+use spanhound_common::{
+    ConnectingRecord, Loss, limits::CONNECTING_DEFAULT, record::Kind, rule::PROCESS_CHOSEN,
+};
+
+use crate::{actor::Current, config::switch, connection, emit};
+
+/// Numbers of connections that are being made, by address of the kernel's `struct sock`.
+#[map]
+static CONNECTING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(CONNECTING_DEFAULT, 0);
+
+/// `enum` of `include/net/tcp_states.h`.
+const TCP_SYN_SENT: i32 = 2;
+
+/// `inet_sock_set_state(sk, oldstate, newstate)` of `include/trace/events/sock.h`; the first state of a connecting end is
+/// set by the thread that connects.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn connection_begun(ctx: BtfTracePointContext) -> i32 {
+    let state: i32 = ctx.arg(2);
+    if state != TCP_SYN_SENT {
+        return 0;
+    }
+    let Some(current) = Current::wanted() else { return 0 };
+    // Ports are looked at when the connection has both of them.
+    if switch::chosen_only() != 0 && switch::port_rules() == 0 && current.rule.flags & PROCESS_CHOSEN == 0 {
+        return 0;
+    }
+    let number = connection::number();
+    if CONNECTING.insert(ctx.arg::<u64>(0), number, 0).is_err() {
+        return 0;
+    }
+    emit::record(
+        &ConnectingRecord {
+            kind: Kind::Connecting as u8,
+            reserved: [0; 7],
+            connection: number,
+            // SAFETY: the helper has no preconditions.
+            time_ns: unsafe { bpf_ktime_get_ns() },
+            actor: current.record(),
+        },
+        Loss::RingFullConnecting,
+    );
+    0
+}
+
+/// The number the connection got when it was begun.
+#[inline(always)]
+pub fn number_of(sock: u64) -> Option<u64> {
+    // SAFETY: copied at once.
+    let number = unsafe { CONNECTING.get(sock) }.copied()?;
+    let _ = CONNECTING.remove(sock);
+    Some(number)
+}

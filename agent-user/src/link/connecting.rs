@@ -1,0 +1,89 @@
+//! Connections on which the process has not called yet, and for which request it connected.
+//!
+//! Enters: what the kernel says when a process connects, and when the connection's first data moves. Leaves: the request,
+//! once, with the first call. Bounded: a stated number of connections, the oldest go first and are counted.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use super::ExchangeId;
+use crate::event::ConnectionId;
+
+/// For whom a connection was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Nobody saw it being made.
+    Unseen,
+    /// The request the thread worked for when it connected, if it worked for any.
+    Seen(Option<ExchangeId>),
+}
+
+#[derive(Default)]
+pub(super) struct Connecting {
+    causes: FxHashMap<ConnectionId, Cause>,
+    /// Every connection once; of those that are gone some may linger.
+    order: VecDeque<ConnectionId>,
+}
+
+impl Connecting {
+    /// Answers how many had to go.
+    pub(super) fn begun(&mut self, connection: ConnectionId, owner: Option<ExchangeId>, limit: usize) -> u64 {
+        self.insert(connection, Cause::Seen(owner), limit)
+    }
+
+    /// Its first data moved. Answers how many had to go.
+    pub(super) fn opened(&mut self, connection: ConnectionId, limit: usize) -> u64 {
+        if self.causes.contains_key(&connection) {
+            return 0;
+        }
+        self.insert(connection, Cause::Unseen, limit)
+    }
+
+    /// For whom it was made, where this is its first call.
+    pub(super) fn take(&mut self, connection: ConnectionId) -> Option<Cause> {
+        self.causes.remove(&connection)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.causes.len().max(self.order.len() / 2)
+    }
+
+    fn insert(&mut self, connection: ConnectionId, cause: Cause, limit: usize) -> u64 {
+        let mut evicted = 0;
+        while self.causes.len() >= limit {
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
+            evicted += u64::from(self.causes.remove(&oldest).is_some());
+        }
+        if self.causes.insert(connection, cause).is_none() {
+            self.order.push_back(connection);
+        }
+        if self.order.len() > 2 * limit {
+            self.order.retain(|id| self.causes.contains_key(id));
+        }
+        evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_told_once_and_the_oldest_goes_first() {
+        let mut connecting = Connecting::default();
+        let owner = Some(ExchangeId(7));
+        assert_eq!(connecting.begun(ConnectionId(1), owner, 2), 0);
+        assert_eq!(connecting.opened(ConnectionId(1), 2), 0);
+        assert_eq!(connecting.take(ConnectionId(1)), Some(Cause::Seen(owner)));
+        assert_eq!(connecting.take(ConnectionId(1)), None);
+        assert_eq!(connecting.opened(ConnectionId(2), 2), 0);
+        assert_eq!(connecting.begun(ConnectionId(3), None, 2), 0);
+        assert_eq!(connecting.begun(ConnectionId(4), None, 2), 1);
+        assert_eq!(connecting.take(ConnectionId(2)), None);
+        assert_eq!(connecting.take(ConnectionId(4)), Some(Cause::Seen(None)));
+    }
+}

@@ -1,0 +1,100 @@
+//! Event loops and goroutines: who works for which request when one thread works for many.
+
+use super::*;
+
+#[test]
+fn an_event_loop_that_queues_nothing_is_exact_by_segment() {
+    let mut bench = Bench::new();
+    let nginx = actor(20, 20);
+    bench.linker.set_style(20, Style::of("/usr/sbin/nginx"));
+    // Read A, connect for A; read B, reuse an idle connection for B; then A's connection becomes writable.
+    let a = bench.see(Side::Server, nginx, 1, |seen| {
+        (seen.operation, seen.target) = ("GET", "/a")
+    });
+    bench.linker.connecting(ConnectionId(100), nginx, bench.now);
+    let b = bench.see(Side::Server, nginx, 2, |seen| {
+        (seen.operation, seen.target) = ("GET", "/b")
+    });
+    let call_b = bench.see(Side::Client, nginx, 101, |seen| {
+        (seen.operation, seen.target) = ("GET", "/b")
+    });
+    bench.linker.opened(ConnectionId(100), true);
+    let call_a = bench.see(Side::Client, nginx, 100, |seen| {
+        (seen.operation, seen.target) = ("GET", "/a")
+    });
+    // The answer to B's call leads to another call of B (a subrequest).
+    bench.end(call_b, nginx, 101, Side::Client);
+    let again_b = bench.call(nginx, 101);
+    // The owner's request line differs while another open request's fits: not exact.
+    bench.linker.touched(ConnectionId(2), nginx, true, bench.now);
+    let odd = bench.see(Side::Client, nginx, 103, |seen| {
+        (seen.operation, seen.target) = ("GET", "/a")
+    });
+    for (id, connection) in [(call_a, 100), (again_b, 101), (odd, 103)] {
+        bench.end(id, nginx, connection, Side::Client);
+    }
+    bench.end(a, nginx, 1, Side::Server);
+    bench.end(b, nginx, 2, Side::Server);
+    bench.decide();
+    assert_eq!(
+        bench.parent(call_a),
+        (bench.span(a), Method::Task, Confidence::Exact)
+    );
+    assert_eq!(
+        bench.parent(call_b),
+        (bench.span(b), Method::Task, Confidence::Exact)
+    );
+    assert_eq!(
+        bench.parent(again_b),
+        (bench.span(b), Method::Task, Confidence::Exact)
+    );
+    assert_eq!(bench.parent(odd).2, Confidence::Inferred);
+}
+
+#[test]
+fn a_loop_that_holds_a_request_back_is_not_exact_about_the_others() {
+    let mut bench = Bench::new();
+    let nginx = actor(20, 20);
+    bench.linker.set_style(20, Style::of("/usr/sbin/nginx"));
+    // Both are held back; then a timer lets the first one go, and only then something is read again.
+    let held = bench.request(nginx, 1);
+    let other = bench.request(nginx, 2);
+    let call = bench.call(nginx, 101);
+    // Connected by nobody seen, with both open: nothing tells whose it is.
+    bench.linker.opened(ConnectionId(102), true);
+    let unseen = bench.call(nginx, 102);
+    for (id, connection) in [(call, 101), (unseen, 102)] {
+        bench.end(id, nginx, connection, Side::Client);
+    }
+    bench.end(held, nginx, 1, Side::Server);
+    bench.end(other, nginx, 2, Side::Server);
+    bench.decide();
+    assert_ne!(bench.parent(call).2, Confidence::Exact);
+    assert_ne!(bench.parent(unseen).2, Confidence::Exact);
+}
+
+#[test]
+fn a_goroutine_that_waits_for_the_next_request_hands_it_to_its_parent() {
+    let mut bench = Bench::new();
+    let on = |tid, goroutine, parent_goroutine| Actor {
+        pid: 30,
+        tid,
+        goroutine,
+        parent_goroutine,
+    };
+    let request = bench.request(on(31, 90, 9), 1);
+    let other = bench.request(on(32, 8, 1), 2);
+    // The rest of the request, then a call for it.
+    bench
+        .linker
+        .touched(ConnectionId(1), on(33, 9, 1), true, bench.now);
+    let call = bench.call(on(33, 9, 1), 100);
+    bench.end(call, on(34, 50, 1), 100, Side::Client);
+    bench.end(request, on(33, 9, 1), 1, Side::Server);
+    bench.end(other, on(32, 8, 1), 2, Side::Server);
+    bench.decide();
+    assert_eq!(
+        bench.parent(call),
+        (bench.span(request), Method::Goroutine, Confidence::Exact)
+    );
+}

@@ -1,0 +1,88 @@
+//! Touching: what connections and bytes that move tell about who works for which request.
+//!
+//! Enters: connections begun and opened, and every movement of bytes. Leaves: the request each thread works for (its
+//! segment's owner), for whom each connection was made, and which goroutine has a request.
+
+use super::ExchangeId;
+use super::Style;
+use super::linker::Linker;
+use super::record::{Exchange, Parent};
+use super::thread::remove;
+use crate::event::{Actor, ConnectionId, TimeNs};
+use crate::protocol::Side;
+
+impl Linker {
+    /// The process connected (`as_client`) or accepted this connection. It may be told as late as with the first bytes,
+    /// so it says nothing about when, or for which request, the process connected.
+    pub fn opened(&mut self, connection: ConnectionId, as_client: bool) {
+        if !as_client {
+            return;
+        }
+        self.counters.connections_evicted += self.connecting.opened(connection, self.limits.connections);
+    }
+
+    /// The actor begins to connect; [`Self::opened`] may follow.
+    pub fn connecting(&mut self, connection: ConnectionId, actor: Actor, time_ns: TimeNs) {
+        let direct = self.process(actor.pid).style == Style::DirectLoop;
+        let work = self.thread(actor, time_ns);
+        let owner = work.owner;
+        if direct {
+            work.owner = None;
+        }
+        if let Some(request) = owner.and_then(|id| self.exchanges.get_mut(&id)) {
+            request.called = true;
+        }
+        self.counters.connections_evicted +=
+            self.connecting.begun(connection, owner, self.limits.connections);
+    }
+
+    /// The actor moved bytes on this connection; `inward` for a read.
+    pub fn touched(&mut self, connection: ConnectionId, actor: Actor, inward: bool, time_ns: TimeNs) {
+        // Only what comes in begins a segment.
+        if !inward {
+            return;
+        }
+        if actor.goroutine != 0 {
+            self.taken_over(connection, actor, time_ns);
+        }
+        let owner = self.owner_on(connection);
+        self.thread(actor, time_ns).owner = owner;
+    }
+
+    /// Go's `net/http` lets a helper goroutine wait for a connection's next request: it may read the first byte, and the
+    /// goroutine that started it, which serves the connection, reads the rest.
+    fn taken_over(&mut self, connection: ConnectionId, actor: Actor, time_ns: TimeNs) {
+        let open = self.on_connection.get(&connection).and_then(|open| open.last());
+        let Some(id) = open.copied() else { return };
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        let helper = exchange.actor;
+        if exchange.side == Side::Client
+            || helper.goroutine == actor.goroutine
+            || helper.parent_goroutine != actor.goroutine
+        {
+            return;
+        }
+        exchange.actor = actor;
+        remove(&mut self.goroutine(helper, time_ns).open, id);
+        self.goroutine(actor, time_ns).open.push(id);
+        remove(&mut self.thread(helper, time_ns).open, id);
+        self.thread(actor, time_ns).open.push(id);
+    }
+
+    /// For which request the newest exchange on the connection is made.
+    fn owner_on(&self, connection: ConnectionId) -> Option<ExchangeId> {
+        let exchange = self.on_connection.get(&connection)?.last()?;
+        match self.exchanges.get(exchange)? {
+            Exchange {
+                side: Side::Server, ..
+            } => Some(*exchange),
+            Exchange {
+                parent: Parent::Exchange(parent),
+                ..
+            } => Some(*parent),
+            Exchange { hint, .. } => *hint,
+        }
+    }
+}
