@@ -17,7 +17,7 @@ use crate::event::{
 };
 
 /// What a record says.
-pub(super) fn decode(record: &[u8]) -> Option<Event<'_>> {
+pub fn decode(record: &[u8]) -> Option<Event<'_>> {
     let kind = *record.first()?;
     if kind == Kind::Data as u8 {
         let (header, rest) = take::<DataRecord>(record)?;

@@ -20,5 +20,6 @@ mod probes;
 pub use attach::HookStatus;
 pub use btf::BtfError;
 pub use capture::{Capture, CaptureError, LossCount, Settings, TierChoice};
+pub use decode::decode;
 pub use doctor::{Report, examine};
 pub use spanhound_common::{Loss, PortRule, ProcessRule};

@@ -27,7 +27,8 @@ use crate::process::{Directory, Procfs};
 
 pub use pipeline::{Order, Pipeline};
 
-const BATCH_SPANS_MAX: usize = 1_024;
+/// Spans sent at once.
+pub const BATCH_SPANS_MAX: usize = 1_024;
 const BATCH_AGE_NS: u64 = 1_000_000_000;
 const HEALTH_AGE_NS: u64 = 5_000_000_000;
 /// How long the agent sleeps when events come, and when none do. The kernel wakes it when the ring buffer fills.

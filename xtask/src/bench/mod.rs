@@ -1,9 +1,11 @@
 //! Bench: figures, printed and never judged. Quote them with the command that printed them.
 
 mod links;
+mod callgrind;
 mod overhead;
 mod paced;
 mod parse;
+mod pipeline;
 mod store;
 mod victim;
 mod vm;
@@ -19,6 +21,8 @@ pub(crate) enum Bench {
     Overhead(overhead::Options),
     /// How fast protocols are parsed, and how much they allocate
     Parse,
+    /// What a request costs the agent in instructions and allocations, by room
+    Pipeline(pipeline::Options),
     /// How fast the collector's store takes spans in and answers queries
     Store(store::Options),
     /// The overhead on a machine of one processor whose time is counted in instructions
@@ -30,6 +34,7 @@ pub(crate) fn act(bench: &Bench) -> Result<()> {
         Bench::Links(options) => links::run(options),
         Bench::Overhead(options) => overhead::run(options),
         Bench::Parse => parse::run(),
+        Bench::Pipeline(options) => pipeline::run(options),
         Bench::Store(options) => store::run(options),
         Bench::Vm(options) => vm::run(options),
     }

@@ -36,6 +36,7 @@ const PACKAGES: &[(Group, &str, Sign)] = &[
     (Group::Services, "npm", Sign::Program("npm")),
     (Group::Services, "default-jdk-headless", Sign::Program("javac")),
     (Group::Browser, "chromium", Sign::Program("chromium")),
+    (Group::Bench, "valgrind", Sign::Program("valgrind")),
     (Group::Bench, "wrk", Sign::Program("wrk")),
     (Group::Bench, "nginx-light", Sign::Program("nginx")),
     (Group::Links, "haproxy", Sign::Program("haproxy")),

@@ -1,0 +1,171 @@
+//! What a request costs the agent, from the kernel's records to the encoded batch: run by `cargo xtask bench pipeline`.
+//!
+//! Records as the kernel programs write them are made up before anything is counted; a warm-up brings every table to its
+//! steady state; then [`counted`] is called, which callgrind is told to count alone. No kernel, no socket, no clock: the
+//! same instructions every time.
+
+mod traffic;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, bail};
+use spanhound_agent::batch::{Batch, wire};
+use spanhound_agent::config::Config;
+use spanhound_agent::export::otlp;
+use spanhound_agent::kernel::decode;
+use spanhound_agent::process::{Directory, Procfs};
+use spanhound_agent::run::{BATCH_SPANS_MAX, Pipeline};
+
+use traffic::{Traffic, Turn};
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static HELD_BYTES: AtomicU64 = AtomicU64::new(0);
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; the counters are atomic.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HELD_BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: the caller's promises are those the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD_BYTES.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: `pointer` came from `alloc` or `realloc` with this layout, so from the system's allocator.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HELD_BYTES.fetch_add(
+            (size as u64).wrapping_sub(layout.size() as u64),
+            Ordering::Relaxed,
+        );
+        // SAFETY: as for `dealloc`, and the caller's promises about `size` are those the system's allocator asks for.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Everything between the ring buffer and the socket.
+struct Road {
+    pipeline: Pipeline,
+    sender: wire::Sender,
+    /// For a collector of ours; an OpenTelemetry backend otherwise.
+    collector: bool,
+    sequence: u64,
+    spans: u64,
+    encoded_bytes: u64,
+}
+
+impl Road {
+    fn turn(&mut self, turn: &Turn) {
+        for record in turn.records() {
+            if let Some(event) = decode(record) {
+                self.pipeline.event(event);
+            }
+        }
+        self.pipeline.take_orders().for_each(drop);
+        self.pipeline.tick(turn.now_ns);
+        if self.pipeline.linked_len() >= BATCH_SPANS_MAX {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        let mut spans = self.pipeline.take_linked();
+        while !spans.is_empty() {
+            let rest = spans.split_off(spans.len().min(BATCH_SPANS_MAX));
+            self.spans += spans.len() as u64;
+            let batch = Arc::new(Batch {
+                spans,
+                health: None,
+                unix_offset_ns: 1,
+            });
+            self.encoded_bytes += self.encode(&batch);
+            spans = rest;
+        }
+    }
+
+    fn encode(&mut self, batch: &Batch) -> u64 {
+        use prost::Message;
+        let encoded = if self.collector {
+            self.sequence += 1;
+            wire::encode(batch, self.sequence, &self.sender).encode_to_vec()
+        } else {
+            otlp::encode(batch, &self.sender.agent)
+        };
+        black_box(encoded).len() as u64
+    }
+}
+
+/// The only part callgrind counts.
+#[inline(never)]
+fn counted(road: &mut Road, turns: &[Turn]) {
+    for turn in turns {
+        road.turn(turn);
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(name), Some(warm_up), Some(requests)) = (arguments.next(), arguments.next(), arguments.next())
+    else {
+        bail!("usage: pipeline_cost TRAFFIC WARM_UP_REQUESTS REQUESTS [collector]");
+    };
+    let (warm_up, requests): (u64, u64) = (warm_up.parse()?, requests.parse()?);
+    let processes = traffic::Processes::create()?;
+    let mut traffic = Traffic::new(&name).with_context(|| format!("no traffic is called {name}"))?;
+    let directory = Directory::new(Procfs::new(processes.root()), 100, 64);
+    let mut road = Road {
+        pipeline: Pipeline::new(&Config::default(), directory, 7),
+        sender: wire::Sender::default(),
+        collector: arguments.next().as_deref() == Some("collector"),
+        sequence: 0,
+        spans: 0,
+        encoded_bytes: 0,
+    };
+    let mut done = 0;
+    while done < warm_up {
+        let turn = traffic.turn();
+        road.turn(&turn);
+        done += turn.requests;
+    }
+    let (mut turns, mut done) = (Vec::new(), 0);
+    while done < requests {
+        let turn = traffic.turn();
+        done += turn.requests;
+        turns.push(turn);
+    }
+    (road.spans, road.encoded_bytes) = (0, 0);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed);
+    counted(&mut road, &turns);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - allocations;
+    drop(turns);
+    let held_bytes = HELD_BYTES.load(Ordering::Relaxed);
+    let losses: Vec<String> = {
+        road.pipeline.report();
+        let totals = road.pipeline.ledger.totals();
+        let lost = totals.iter().filter(|(_, count)| *count > 0);
+        lost.map(|(reason, count)| format!("{count} {reason}")).collect()
+    };
+    println!(
+        "requests {done} spans {} bytes {} allocations {allocations} held {held_bytes} lost {}",
+        road.spans,
+        road.encoded_bytes,
+        if losses.is_empty() {
+            "nothing".to_owned()
+        } else {
+            losses.join(", ")
+        }
+    );
+    Ok(())
+}
