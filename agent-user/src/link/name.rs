@@ -8,39 +8,92 @@ use compact_str::CompactString;
 use super::Seen;
 
 const NAME_BYTES: usize = 96;
+const OPERATION_BYTES: usize = 32;
+/// Longer words are no names.
+const WORD_BYTES: usize = 40;
 
 /// `GET /items/#`; empty where nothing is asked for.
 pub(super) fn of(seen: &Seen<'_>) -> CompactString {
-    let mut name = CompactString::default();
     if seen.operation.is_empty() && seen.target.is_empty() {
-        return name;
+        return CompactString::default();
     }
-    name.push_str(seen.operation.get(..32).unwrap_or(seen.operation));
-    name.push(' ');
+    let operation = &seen.operation[..seen.operation.floor_char_boundary(OPERATION_BYTES)];
     // What follows a question mark belongs to the one request, in paths; statements come without literals.
-    let target = if seen.target.starts_with('/') {
-        seen.target.split('?').next().unwrap_or_default()
-    } else {
-        seen.target
+    let target = match memchr::memchr(b'?', seen.target.as_bytes()) {
+        Some(query) if seen.target.starts_with('/') => &seen.target[..query],
+        _ => seen.target,
     };
+    let mut name = Text::default();
+    name.push(operation);
+    name.push(" ");
     let mut rest = target;
-    while !rest.is_empty() && name.len() < NAME_BYTES {
-        let end = rest.find(is_separator).unwrap_or(rest.len());
-        let (word, tail) = rest.split_at(end);
-        if word.len() > 40 || word.bytes().any(|byte| byte.is_ascii_digit()) {
-            name.push('#');
-        } else {
-            name.push_str(word);
+    while !rest.is_empty() && name.length < NAME_BYTES {
+        let (mut end, mut digits) = (0, false);
+        for byte in rest.bytes().take_while(|byte| !is_separator(*byte)) {
+            digits |= byte.is_ascii_digit();
+            end += 1;
         }
-        let mut characters = tail.chars();
-        name.extend(characters.next());
-        rest = characters.as_str();
+        let (word, tail) = rest.split_at(end);
+        name.push(if digits || word.len() > WORD_BYTES {
+            "#"
+        } else {
+            word
+        });
+        // Separators are ASCII: one byte each.
+        let (separator, behind) = tail.split_at(tail.len().min(1));
+        name.push(separator);
+        rest = behind;
     }
-    name
+    name.finish()
 }
 
-fn is_separator(character: char) -> bool {
-    "/:.,;|=&() \t\n\"'".contains(character)
+/// A name under construction, without an allocation.
+struct Text {
+    bytes: [u8; NAME_BYTES + WORD_BYTES + 1],
+    length: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self {
+            bytes: [0; NAME_BYTES + WORD_BYTES + 1],
+            length: 0,
+        }
+    }
+}
+
+impl Text {
+    fn push(&mut self, text: &str) {
+        if let Some(room) = self.bytes.get_mut(self.length..self.length + text.len()) {
+            room.copy_from_slice(text.as_bytes());
+            self.length += text.len();
+        }
+    }
+
+    fn finish(&self) -> CompactString {
+        // Only whole texts were pushed.
+        CompactString::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+const fn is_separator(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'/' | b':'
+            | b'.'
+            | b','
+            | b';'
+            | b'|'
+            | b'='
+            | b'&'
+            | b'('
+            | b')'
+            | b' '
+            | b'\t'
+            | b'\n'
+            | b'"'
+            | b'\''
+    )
 }
 
 #[cfg(test)]

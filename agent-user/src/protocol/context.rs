@@ -10,6 +10,7 @@
 use compact_str::CompactString;
 
 use super::PropagatedContext;
+use super::reader::lossy_text;
 
 /// A request id longer than this is not one.
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -108,7 +109,7 @@ impl ContextReader {
         let printable = value.iter().all(|byte| byte.is_ascii_graphic());
         if self.found.request_id.is_empty() && printable && (8..=MAX_REQUEST_ID_BYTES).contains(&value.len())
         {
-            self.found.request_id = CompactString::from_utf8_lossy(value);
+            self.found.request_id = lossy_text(value);
         }
     }
 }

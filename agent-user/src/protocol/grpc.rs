@@ -5,6 +5,7 @@
 
 use compact_str::CompactString;
 
+use super::reader::lossy_text;
 use super::{Attributes, Outcome, Value};
 
 /// Longer error messages are cut.
@@ -72,7 +73,7 @@ fn percent_decoded(text: &str) -> CompactString {
         bytes.push(escaped.unwrap_or(byte));
         rest = if escaped.is_some() { &behind[2..] } else { behind };
     }
-    CompactString::from_utf8_lossy(&bytes)
+    lossy_text(&bytes)
 }
 
 #[cfg(test)]

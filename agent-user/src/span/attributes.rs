@@ -3,8 +3,6 @@
 //! Enters: a span. Leaves: keys of OpenTelemetry's semantic conventions (1.44) with borrowed values. Bounded: by the
 //! messages. Deliberately absent: resource attributes; they are the instance's.
 
-use std::fmt::Write;
-
 use compact_str::CompactString;
 
 use super::{Endpoints, Kind, Span, Status};
@@ -128,31 +126,44 @@ fn network(span: &Span, visit: &mut Visit<'_>) {
         local,
         remote,
         unix_path,
-        ..
+        local_text,
+        remote_text,
     } = &*span.endpoints;
     if !unix_path.is_empty() {
         visit("network.transport", AttributeRef::Text("unix"));
         visit("server.address", AttributeRef::Text(unix_path));
         return;
     }
-    let (server, peer_key) = match span.side() {
-        Side::Client => (remote, "network.peer.address"),
-        Side::Server => (local, "client.address"),
+    let (server, server_text, peer_key) = match span.side() {
+        Side::Client => (remote, remote_text, "network.peer.address"),
+        Side::Server => (local, local_text, "client.address"),
     };
     if let Some(address) = server {
-        visit("server.address", AttributeRef::Text(&written(address.ip())));
+        visit("server.address", AttributeRef::Text(host(server_text)));
         visit("server.port", AttributeRef::Int(i64::from(address.port())));
     }
     if let Some(address) = remote {
-        visit(peer_key, AttributeRef::Text(&written(address.ip())));
+        visit(peer_key, AttributeRef::Text(host(remote_text)));
         visit("network.peer.port", AttributeRef::Int(i64::from(address.port())));
     }
 }
 
-/// An address as text; without an allocation for any IPv4 one.
-fn written(address: std::net::IpAddr) -> CompactString {
-    let mut text = CompactString::const_new("");
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{address}");
-    text
+/// The address of `address:port` or `[address]:port`.
+fn host(text: &str) -> &str {
+    let host = text.rfind(':').map_or(text, |colon| &text[..colon]);
+    host.strip_prefix('[')
+        .and_then(|inner| inner.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_written_addresses() {
+        assert_eq!(host("127.0.0.1:80"), "127.0.0.1");
+        assert_eq!(host("[fe80::1%3]:80"), "fe80::1%3");
+        assert_eq!(host(""), "");
+    }
 }

@@ -9,6 +9,8 @@ mod naming;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use crate::event::TimeNs;
 use crate::exchange::{Ending, Exchange};
 use crate::process::Instance;
@@ -92,7 +94,7 @@ impl Span {
         }
     }
 
-    pub fn name(&self) -> String {
+    pub fn name(&self) -> CompactString {
         naming::name(&self.exchange)
     }
 

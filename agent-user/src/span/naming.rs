@@ -3,13 +3,15 @@
 //! Enters: an exchange. Leaves: the name OpenTelemetry's semantic conventions (1.44) ask for: low cardinality, so a path
 //! only as a route template. Deliberately absent: attributes.
 
+use compact_str::CompactString;
+
 use crate::exchange::Exchange;
 use crate::protocol::table::Family;
 use crate::protocol::{Message, Side, Value};
 
 const NAME_MAX_CHARS: usize = 120;
 
-pub(super) fn name(exchange: &Exchange) -> String {
+pub(super) fn name(exchange: &Exchange) -> CompactString {
     let request = &exchange.request;
     let operation = request.operation.as_str();
     let subject = match exchange.protocol.family() {
@@ -21,18 +23,23 @@ pub(super) fn name(exchange: &Exchange) -> String {
         Family::Messaging => text(request, "messaging.destination.name").unwrap_or(request.target.as_str()),
         Family::Name => request.target.as_str(),
     };
-    let name = match (operation.is_empty(), subject.is_empty()) {
+    let mut name = CompactString::with_capacity(operation.len() + 1 + subject.len());
+    match (operation.is_empty(), subject.is_empty()) {
         (false, false) if !subject.starts_with(operation) && !operation.ends_with(subject) => {
-            format!("{operation} {subject}")
+            name.push_str(operation);
+            name.push(' ');
+            name.push_str(subject);
         }
-        (_, false) => subject.to_owned(),
-        (false, true) => operation.to_owned(),
-        (true, true) => exchange.protocol.name().to_owned(),
-    };
-    match name.char_indices().nth(NAME_MAX_CHARS) {
-        Some((cut, _)) => name[..cut].to_owned(),
-        None => name,
+        (_, false) => name.push_str(subject),
+        (false, true) => name.push_str(operation),
+        (true, true) => name.push_str(exchange.protocol.name()),
     }
+    if name.len() > NAME_MAX_CHARS
+        && let Some((cut, _)) = name.char_indices().nth(NAME_MAX_CHARS)
+    {
+        name.truncate(cut);
+    }
+    name
 }
 
 /// A numbered namespace, as Redis has them, says nothing.

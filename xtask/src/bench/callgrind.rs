@@ -38,24 +38,19 @@ pub(super) fn by_room(text: &str) -> Result<Vec<(String, f64)>> {
         })
     };
     let (mut home, mut place) = (None, None);
-    let (mut home_file, mut current, mut callee) = (String::new(), 0, None);
+    let (mut current, mut callee) = (0, None);
     for line in text.lines() {
         if let Some((key, value)) = line.split_once('=') {
             match key {
-                "fl" => (home_file, home) = (value.to_owned(), room_of(value)),
+                "fl" => home = room_of(value),
                 "fi" | "fe" => place = room_of(value),
                 "fn" => {
                     place = home.clone();
-                    current = number(&mut functions, &format!("{home_file} {value}"));
+                    // By name alone: a file is written in more than one way.
+                    current = number(&mut functions, value);
                     functions[current].in_library = home.is_none();
                 }
-                // A function is known by its file and name; the file of a callee is given only where it differs.
-                "cfi" | "cfl" => callee = Some((value.to_owned(), 0)),
-                "cfn" => {
-                    let file = callee.map_or(home_file.clone(), |(file, _)| file);
-                    let callee_number = number(&mut functions, &format!("{file} {value}"));
-                    callee = Some((file, callee_number));
-                }
+                "cfn" => callee = Some(number(&mut functions, value)),
                 _ => {}
             }
             continue;
@@ -72,7 +67,7 @@ pub(super) fn by_room(text: &str) -> Result<Vec<(String, f64)>> {
         }
         let room = place.clone().or_else(|| home.clone());
         match callee.take() {
-            Some((_, callee)) => {
+            Some(callee) => {
                 let from = room.ok_or(current);
                 functions[callee].callers.push(Call { cost, from });
             }

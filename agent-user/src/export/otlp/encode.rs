@@ -4,15 +4,18 @@
 //! structures first costs more than all parsing (`cargo xtask bench overhead`); a test decodes the result with the
 //! official types. Field numbers: opentelemetry-proto 1.9, `trace/v1/trace.proto` and its neighbours.
 
-use prost::bytes::BufMut;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::encoded_len_varint;
 use rustc_hash::FxHashMap;
 use spanhound_proto::v1::Agent;
 
+use super::field::{bytes, delimited, delimited_bytes, fixed64, message, text, varint};
 use crate::batch::{Batch, Linked};
 use crate::link::{Confidence, Method};
 use crate::process::Instance;
 use crate::span::{AttributeRef, Kind, Status};
+
+/// What a span mostly takes; more only costs a copy.
+const SPAN_BYTES: usize = 448;
 
 /// Encodes every span of the batch, grouped by instance.
 pub fn encode(batch: &Batch, agent: &Agent) -> Vec<u8> {
@@ -23,20 +26,20 @@ pub fn encode(batch: &Batch, agent: &Agent) -> Vec<u8> {
             .or_default()
             .push(linked);
     }
-    let mut out = Vec::with_capacity(batch.spans.len() * 512);
+    let mut out = Vec::with_capacity(batch.spans.len() * SPAN_BYTES);
     for spans in by_instance.values() {
         let Some(first) = spans.first() else { continue };
-        nested(&mut out, 1, |resource_spans| {
-            nested(resource_spans, 1, |resource| {
+        message::<4>(&mut out, 1, |resource_spans| {
+            message::<3>(resource_spans, 1, |resource| {
                 resource_attributes(resource, &first.span.instance, agent)
             });
-            nested(resource_spans, 2, |scope_spans| {
-                nested(scope_spans, 1, |scope| {
+            message::<4>(resource_spans, 2, |scope_spans| {
+                message::<1>(scope_spans, 1, |scope| {
                     text(scope, 1, "spanhound");
                     text(scope, 2, env!("CARGO_PKG_VERSION"));
                 });
                 for linked in spans {
-                    nested(scope_spans, 2, |span| {
+                    message::<2>(scope_spans, 2, |span| {
                         encode_span(span, linked, batch.unix_offset_ns)
                     });
                 }
@@ -122,7 +125,7 @@ fn encode_span(out: &mut Vec<u8>, linked: &Linked, unix_offset_ns: u64) {
         attribute(out, 9, "spanhound.unanswered", AttributeRef::Text(unanswered));
     }
     if span.status() == Status::Error {
-        nested(out, 15, |status| {
+        message::<3>(out, 15, |status| {
             text(status, 2, span.error_message());
             varint(status, 3, 2);
         });
@@ -139,62 +142,40 @@ fn kind(kind: Kind) -> u64 {
 }
 
 /// A `KeyValue`.
-fn attribute(out: &mut Vec<u8>, field: u32, key: &str, value: AttributeRef<'_>) {
-    nested(out, field, |pair| {
-        text(pair, 1, key);
-        nested(pair, 2, |any| any_value(any, value));
-    });
-}
-
-fn any_value(out: &mut Vec<u8>, value: AttributeRef<'_>) {
+fn attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttributeRef<'_>) {
+    // A list's length is not worth a look ahead.
+    if let AttributeRef::List(list) = value {
+        return message::<3>(out, field, |pair| {
+            bytes(pair, 1, key.as_bytes());
+            message::<3>(pair, 2, |any| {
+                message::<3>(any, 5, |array| {
+                    for item in list {
+                        delimited(array, 1, delimited_bytes(item.len()));
+                        bytes(array, 1, item.as_bytes());
+                    }
+                });
+            });
+        });
+    }
+    let any_bytes = match value {
+        AttributeRef::Text(text) => delimited_bytes(text.len()),
+        AttributeRef::Bool(_) => 2,
+        AttributeRef::Int(integer) => 1 + encoded_len_varint(integer as u64),
+        AttributeRef::Float(_) | AttributeRef::List(_) => 9,
+    };
+    delimited(
+        out,
+        field,
+        delimited_bytes(key.len()) + delimited_bytes(any_bytes),
+    );
+    bytes(out, 1, key.as_bytes());
+    delimited(out, 2, any_bytes);
     match value {
         // An empty string is a value of its own here, unlike in a plain field.
         AttributeRef::Text(text) => bytes(out, 1, text.as_bytes()),
         AttributeRef::Bool(boolean) => varint(out, 2, u64::from(boolean)),
         AttributeRef::Int(integer) => varint(out, 3, integer as u64),
         AttributeRef::Float(number) => fixed64(out, 4, number.to_bits()),
-        AttributeRef::List(list) => nested(out, 5, |array| {
-            for item in list {
-                nested(array, 1, |any| bytes(any, 1, item.as_bytes()));
-            }
-        }),
+        AttributeRef::List(_) => {}
     }
-}
-
-/// A message field. Its length is written once its content is: in one byte where that suffices, as it mostly does.
-fn nested(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
-    encode_key(field, WireType::LengthDelimited, out);
-    let start = out.len();
-    out.push(0);
-    content(out);
-    let length = out.len() - start - 1;
-    if length < 0x80 {
-        out[start] = length as u8;
-        return;
-    }
-    let mut prefix = Vec::with_capacity(10);
-    encode_varint(length as u64, &mut prefix);
-    out.splice(start..=start, prefix);
-}
-
-fn text(out: &mut Vec<u8>, field: u32, text: &str) {
-    if !text.is_empty() {
-        bytes(out, field, text.as_bytes());
-    }
-}
-
-fn bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
-    encode_key(field, WireType::LengthDelimited, out);
-    encode_varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
-fn varint(out: &mut Vec<u8>, field: u32, value: u64) {
-    encode_key(field, WireType::Varint, out);
-    encode_varint(value, out);
-}
-
-fn fixed64(out: &mut Vec<u8>, field: u32, value: u64) {
-    encode_key(field, WireType::SixtyFourBit, out);
-    out.put_u64_le(value);
 }

@@ -5,6 +5,7 @@
 //! place for it.
 
 mod encode;
+mod field;
 mod http;
 
 use std::sync::Arc;

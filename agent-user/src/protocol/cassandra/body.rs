@@ -5,7 +5,7 @@ use std::sync::Arc;
 use compact_str::{CompactString, format_compact};
 
 use super::frame::{self, CUSTOM_PAYLOAD, Header, TRACING, WARNING};
-use crate::protocol::reader::Reader;
+use crate::protocol::reader::{Reader, lossy_text};
 use crate::protocol::statement::{self, Dialect, Statement};
 
 const ERROR_TEXT_MAX_BYTES: usize = 240;
@@ -173,5 +173,5 @@ fn result(reader: &mut Reader<'_>, response: &mut Response) {
 }
 
 fn shown(text: &[u8]) -> CompactString {
-    CompactString::from_utf8_lossy(&text[..text.len().min(TEXT_MAX_BYTES)])
+    lossy_text(&text[..text.len().min(TEXT_MAX_BYTES)])
 }

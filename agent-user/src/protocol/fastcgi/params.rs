@@ -5,6 +5,7 @@ use compact_str::{CompactString, format_compact};
 use crate::protocol::Message;
 use crate::protocol::context::ContextReader;
 use crate::protocol::http::{set_authority, set_path, set_text};
+use crate::protocol::reader::lossy_text;
 
 /// The longest header name a variable `HTTP_...` stands for.
 const MAX_NAME_BYTES: usize = 40;
@@ -17,7 +18,7 @@ pub(super) fn describe(message: &mut Message, params: &[u8], whole: bool) {
     let mut rest = params;
     while let Some((name, value)) = pair(&mut rest) {
         match name {
-            b"REQUEST_METHOD" => message.operation = CompactString::from_utf8_lossy(value),
+            b"REQUEST_METHOD" => message.operation = lossy_text(value),
             b"REQUEST_URI" => uri = value,
             b"SCRIPT_NAME" => script = value,
             b"QUERY_STRING" => query = value,
@@ -103,7 +104,7 @@ pub(super) fn status(content: &[u8], no_more: bool) -> Option<CompactString> {
                 .take_while(|byte| byte.is_ascii_digit())
                 .count()
                 .min(3);
-            return Some(CompactString::from_utf8_lossy(&code[..digits]));
+            return Some(lossy_text(&code[..digits]));
         }
         redirected |= name.eq_ignore_ascii_case(b"location");
     }

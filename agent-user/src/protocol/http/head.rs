@@ -8,6 +8,7 @@ use httparse::{Header, ParserConfig, Status};
 use super::Asked;
 use super::line::{is_known_method, split_at_space};
 use crate::protocol::context::ContextReader;
+use crate::protocol::reader::lossy_text;
 use crate::protocol::refine::Refiner;
 use crate::protocol::{Attributes, Class, Ends, Message, Next, Outcome, Pairing, Protocol, Value, redaction};
 
@@ -226,7 +227,7 @@ fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Ask
         b'0' + (code / 10 % 10) as u8,
         b'0' + (code % 10) as u8,
     ];
-    message.status = CompactString::from_utf8_lossy(&digits);
+    message.status = lossy_text(&digits);
     if code >= 500 {
         message.outcome = Outcome::Error(CompactString::default());
     }
@@ -270,7 +271,7 @@ fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Ask
     } else {
         framing
     };
-    let content_type = CompactString::from_utf8_lossy(&content_type[..content_type.len().min(64)]);
+    let content_type = lossy_text(&content_type[..content_type.len().min(64)]);
     ResponseHead {
         message,
         framing,
@@ -410,7 +411,7 @@ fn version(minor: Option<u8>) -> (&'static str, Value) {
 
 pub(in crate::protocol) fn set_text(attributes: &mut Attributes, name: &'static str, value: &[u8]) {
     let value = &value[..value.len().min(MAX_TEXT_BYTES)];
-    attributes.push((name, Value::Text(CompactString::from_utf8_lossy(value))));
+    attributes.push((name, Value::Text(lossy_text(value))));
 }
 
 fn bounded(text: &str) -> CompactString {

@@ -5,6 +5,7 @@ use compact_str::CompactString;
 use super::hpack::Field;
 use crate::protocol::context::ContextReader;
 use crate::protocol::http::{set_authority, set_path, set_text};
+use crate::protocol::reader::lossy_text;
 use crate::protocol::{
     Attributes, Class, End, Ends, Message, Outcome, Pairing, Protocol, Value, grpc, is_known_method,
 };
@@ -55,9 +56,7 @@ impl Fields {
             b"grpc-message" => &mut self.grpc_message,
             _ => return self.context.see(name, value),
         };
-        *place = Some(CompactString::from_utf8_lossy(
-            &value[..value.len().min(MAX_VALUE_BYTES)],
-        ));
+        *place = Some(lossy_text(&value[..value.len().min(MAX_VALUE_BYTES)]));
     }
 
     pub(super) fn is_request(&self) -> bool {

@@ -21,6 +21,7 @@ use super::{
     Attributes, Class, Definition, End, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery,
     Resync, Settings, Side, Step, Value,
 };
+use crate::protocol::reader::lossy_text;
 
 pub(super) static DEFINITION: Definition = Definition {
     family: Family::Cache,
@@ -152,7 +153,7 @@ impl Memcached {
         };
         let mut message = Message::new(class, Pairing::InOrder, ends);
         message.operation = CompactString::from(operation);
-        message.target = CompactString::from_utf8_lossy(&key[..key.len().min(KEY_SHOWN_BYTES)]);
+        message.target = lossy_text(&key[..key.len().min(KEY_SHOWN_BYTES)]);
         if key_cut {
             message.target.push('…');
         }

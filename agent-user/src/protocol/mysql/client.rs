@@ -8,6 +8,7 @@ use super::packet::{
     self, CLIENT_COMPRESS, CLIENT_DEPRECATE_EOF, CLIENT_SSL, CLIENT_ZSTD, HEAD_BYTES, Head, LONGEST_PAYLOAD,
 };
 use super::{Answer, MySql, PENDING_MAX, Pending, Phase};
+use crate::protocol::reader::lossy_text;
 use crate::protocol::statement::{self, Dialect, Statement};
 use crate::protocol::{Attributes, Class, Ends, LostReason, Message, Next, Pairing, Step, Value};
 
@@ -243,5 +244,5 @@ fn use_target(statement: &Statement) -> CompactString {
 }
 
 fn name(bytes: &[u8]) -> CompactString {
-    CompactString::from_utf8_lossy(&bytes[..bytes.len().min(128)])
+    lossy_text(&bytes[..bytes.len().min(128)])
 }

@@ -6,6 +6,7 @@ use compact_str::CompactString;
 
 use super::frame::{self, HEAD_BYTES, Head};
 use super::{Owed, PostgreSql};
+use crate::protocol::reader::lossy_text;
 use crate::protocol::statement::{self, Dialect, Statement};
 use crate::protocol::{Attributes, Class, Ends, LostReason, Message, Pairing, Side, Step, Value};
 
@@ -242,8 +243,5 @@ impl PostgreSql {
 fn text(bytes: &[u8]) -> (CompactString, &[u8]) {
     let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
     let rest = bytes.get(end + 1..).unwrap_or_default();
-    (
-        CompactString::from_utf8_lossy(&bytes[..end.min(NAME_MAX_BYTES)]),
-        rest,
-    )
+    (lossy_text(&bytes[..end.min(NAME_MAX_BYTES)]), rest)
 }

@@ -29,6 +29,7 @@ use super::{
     Class, Definition, Ends, LostReason, Message, Next, Pairing, Parser, Recovery, Resync, Settings, Side,
     Step,
 };
+use crate::protocol::reader::lossy_text;
 use client::Round;
 use frame::Startup;
 use prepared::Session;
@@ -140,7 +141,7 @@ impl PostgreSql {
                 while let (Some(name), Some(value)) = (texts.next(), texts.next()) {
                     // The database is named after the user unless the client says otherwise.
                     if name == b"database" || (name == b"user" && self.namespace.is_empty()) {
-                        self.namespace = CompactString::from_utf8_lossy(&value[..value.len().min(64)]);
+                        self.namespace = lossy_text(&value[..value.len().min(64)]);
                     }
                 }
                 self.phase = Phase::Session;

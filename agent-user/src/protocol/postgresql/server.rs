@@ -6,6 +6,7 @@ use super::fault::{self, Fault};
 use super::frame::{self, HEAD_BYTES, Head};
 use super::missing::HeldResult;
 use super::{Owed, Phase, PostgreSql};
+use crate::protocol::reader::lossy_text;
 use crate::protocol::{
     Attributes, Class, End, Ends, LostReason, Message, Outcome, Pairing, Side, Step, Value,
 };
@@ -234,7 +235,7 @@ impl PostgreSql {
     /// The command tag, of which rows are noted.
     pub(super) fn count_result(&mut self, body: &[u8]) -> CompactString {
         let tag = body.strip_suffix(&[0]).unwrap_or(body);
-        let tag = CompactString::from_utf8_lossy(tag);
+        let tag = lossy_text(tag);
         let mut words = tag.split(' ');
         let verb = words.next().unwrap_or_default();
         let count = words.next_back().and_then(|count| count.parse::<i64>().ok());

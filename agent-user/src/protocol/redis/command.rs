@@ -3,6 +3,7 @@
 //! Enters: a command's first arguments. Leaves: its name as users write it and its key. Bounded: no state. Commands not
 //! listed have their key in front, and any reply. Source: the Redis command reference.
 
+use crate::protocol::reader::lossy_text;
 use compact_str::CompactString;
 
 /// Arguments looked at; the others only count.
@@ -80,7 +81,7 @@ impl<'a> Arguments<'a> {
             return (CompactString::from(if beyond { "…" } else { "" }), None);
         };
         let shown = &key[..key.len().min(KEY_SHOWN_BYTES)];
-        let mut target = CompactString::from_utf8_lossy(shown);
+        let mut target = lossy_text(shown);
         if shown.len() < key.len() || (self.last_cut && place + 1 == self.seen) {
             target.push('…');
         }

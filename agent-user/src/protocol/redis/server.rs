@@ -5,6 +5,7 @@ use compact_str::CompactString;
 use super::command::Answering;
 use super::frame::{self, Element, Head};
 use super::{Pending, Redis};
+use crate::protocol::reader::lossy_text;
 use crate::protocol::{
     Attributes, Class, End, Ends, Intent, LostReason, Message, Next, Outcome, Pairing, Step, Value,
 };
@@ -134,8 +135,8 @@ impl Redis {
         };
         self.subscribed = true;
         let mut message = Message::new(Class::OneWay, Pairing::InOrder, Ends::Later);
-        message.operation = CompactString::from_utf8_lossy(words[0]).to_ascii_uppercase();
-        message.target = CompactString::from_utf8_lossy(&channel[..channel.len().min(256)]);
+        message.operation = lossy_text(words[0]).to_ascii_uppercase();
+        message.target = lossy_text(&channel[..channel.len().min(256)]);
         message.intent = Intent::Receive;
         self.reply.reported = true;
         self.begin(head.bytes, elements);
@@ -423,10 +424,9 @@ fn status(element: Element<'_>, bytes: &[u8], head_bytes: usize) -> (CompactStri
             let end = (head_bytes + length as usize).min(bytes.len());
             error(&bytes[head_bytes..end])
         }
-        Element::Line { kind: b'+', text } => (
-            CompactString::from_utf8_lossy(&text[..text.len().min(STATUS_MAX_BYTES)]),
-            Outcome::Ok,
-        ),
+        Element::Line { kind: b'+', text } => {
+            (lossy_text(&text[..text.len().min(STATUS_MAX_BYTES)]), Outcome::Ok)
+        }
         Element::Null => (CompactString::const_new("nil"), Outcome::Ok),
         _ => (CompactString::default(), Outcome::Ok),
     }
