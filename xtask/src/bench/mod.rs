@@ -1,7 +1,7 @@
 //! Bench: figures, printed and never judged. Quote them with the command that printed them.
 
-mod links;
 mod callgrind;
+mod links;
 mod overhead;
 mod paced;
 mod parse;
