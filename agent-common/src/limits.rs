@@ -3,9 +3,9 @@
 /// Most bytes of one system call's payload that one record carries.
 pub const CAPTURE_BYTES_MAX: u32 = 16 * 1024;
 
-/// Most bytes that are put together from the several buffers of one call. (The kernel's per-processor values end at 32 KiB,
-/// and the programs need three times the limit.)
-pub const GATHERED_BYTES_MAX: u32 = 8 * 1024;
+/// Most bytes that are put together from the several buffers of one call. (One less than a power of two: a mask bounds
+/// them, and a record's reservation is twice as long as the verifier cannot see the sum of two masked numbers.)
+pub const GATHERED_BYTES_MAX: u32 = 8 * 1024 - 1;
 
 /// Bytes of each system call copied until user space sets a connection's own budget.
 pub const CAPTURE_BYTES_DEFAULT: u32 = 4 * 1024;
@@ -17,8 +17,8 @@ pub const TAIL_BYTES: u32 = 32;
 /// Buffers of one vectored call that are looked at; what lies behind them is counted, not copied.
 pub const BUFFERS_MAX: u32 = 16;
 
-/// Messages of one `sendmmsg`/`recvmmsg` that the syscall tier looks at (the verifier follows no more). A resolver sends two.
-pub const MESSAGES_MAX: u32 = 2;
+/// Messages of one `sendmmsg`/`recvmmsg` that the syscall tier looks at. A resolver sends two.
+pub const MESSAGES_MAX: u32 = 16;
 
 /// Ring buffer between kernel and user space: a power of two and a multiple of the page size.
 pub const RING_BYTES_DEFAULT: u32 = 8 * 1024 * 1024;

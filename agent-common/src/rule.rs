@@ -39,15 +39,30 @@ pub struct ConnectionSetting {
     pub out_bytes: u32,
 }
 
-/// Bits of a connection id that hold the processor that numbered it.
+/// A connection id is, from its low end: the processor that numbered it, its count, and the program that numbered it (the
+/// kernel lets no program run twice at once on one processor, but two programs may run in the middle of each other).
 pub const CONNECTION_CPU_BITS: u32 = 12;
+pub const CONNECTION_PROGRAM_SHIFT: u32 = 60;
 
 /// The slot of a connection's [`ConnectionSetting`]. `slots` is a power of two.
 pub const fn setting_slot(connection: u64, slots: u32) -> u32 {
     let count = connection >> CONNECTION_CPU_BITS;
     let cpu = connection & ((1 << CONNECTION_CPU_BITS) - 1);
-    // Each processor counts from a start of its own.
-    (count.wrapping_add(cpu.wrapping_mul(0x9E37)) as u32) & (slots - 1)
+    let program = connection >> CONNECTION_PROGRAM_SHIFT;
+    // Each processor and program counts from a start of its own.
+    let start = cpu
+        .wrapping_mul(0x9E37)
+        .wrapping_add(program.wrapping_mul(0x1D_0B55));
+    (count.wrapping_add(start) as u32) & (slots - 1)
+}
+
+/// Words of the map with a bit for each process whose being captured differs from what holds for the rest: as many bits as
+/// there can be process ids (`PID_MAX_LIMIT` of `include/linux/threads.h`).
+pub const EXCEPTION_WORDS: u32 = (4 << 20) / 64;
+
+/// Word and bit of a process.
+pub const fn exception_bit(pid: u32) -> (u32, u64) {
+    (pid / 64, 1 << (pid % 64))
 }
 
 /// Fixed when the programs are loaded.
@@ -60,6 +75,8 @@ pub struct Switches {
     pub chosen_only: u32,
     /// 1: there are port rules to look at.
     pub port_rules: u32,
+    /// 1: processes without a rule are left at once, so an exception is a chosen process; 0: it is an ignored one.
+    pub rest_ignored: u32,
     /// Bytes of each call copied before user space says otherwise.
     pub default_bytes: u32,
     /// Slots in the settings map less one.
@@ -75,7 +92,6 @@ pub struct Switches {
     pub iterator_vector: u32,
     /// What of the kind's byte is the kind.
     pub iterator_mask: u32,
-    pub reserved: u32,
 }
 
 const _: () = {

@@ -4,41 +4,45 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
 use spanhound_common::{
     ProcessRule,
     record::ActorRecord,
-    rule::{PROCESS_GO, PROCESS_IGNORED},
+    rule::{PROCESS_GO, exception_bit},
 };
 
-use crate::{config::offset, config::switch, maps::PROCESSES, read, runtime::go};
+use crate::{
+    config::offset,
+    config::switch,
+    maps::{EXCEPTIONS, PROCESSES},
+    read,
+    runtime::go,
+};
 
-/// The current thread and what user space said of its process.
+/// The current thread.
 #[derive(Clone, Copy)]
 pub struct Current {
     pub pid: u32,
     pub tid: u32,
-    pub rule: ProcessRule,
 }
 
 impl Current {
-    /// `None` where nothing of the process is wanted.
     #[inline(always)]
-    pub fn wanted() -> Option<Self> {
+    pub fn thread() -> Self {
         let both = bpf_get_current_pid_tgid();
-        let pid = (both >> 32) as u32;
-        if pid == switch::own_pid() {
-            return None;
-        }
-        // SAFETY: entries are replaced as a whole; a torn read of three integers does no harm.
-        let rule = unsafe { PROCESSES.get(pid) }.copied().unwrap_or_default();
-        (rule.flags & PROCESS_IGNORED == 0).then_some(Self {
-            pid,
+        Self {
+            pid: (both >> 32) as u32,
             tid: both as u32,
-            rule,
-        })
+        }
+    }
+
+    /// What user space said of its process.
+    #[inline(always)]
+    pub fn rule(&self) -> ProcessRule {
+        // SAFETY: entries are replaced as a whole; a torn read of three integers does no harm.
+        unsafe { PROCESSES.get(self.pid) }.copied().unwrap_or_default()
     }
 
     /// Who runs, or for whom where that is known.
     #[inline(always)]
-    pub fn record(&self) -> ActorRecord {
-        let mut actor = self.own_record();
+    pub fn record(&self, rule: &ProcessRule) -> ActorRecord {
+        let mut actor = self.own_record(rule);
         if actor.goroutine != 0 {
             go::behalf(&mut actor);
         }
@@ -47,18 +51,30 @@ impl Current {
 
     /// Who runs.
     #[inline(always)]
-    pub fn own_record(&self) -> ActorRecord {
+    pub fn own_record(&self, rule: &ProcessRule) -> ActorRecord {
         let mut actor = ActorRecord {
             pid: self.pid,
             tid: self.tid,
             goroutine: 0,
             parent_goroutine: 0,
         };
-        if self.rule.flags & PROCESS_GO != 0 {
-            goroutine(&self.rule, &mut actor);
+        if rule.flags & PROCESS_GO != 0 {
+            goroutine(rule, &mut actor);
         }
         actor
     }
+}
+
+/// Whether anything of the running process may be wanted: the first thing a hook asks, and for most processes the last.
+#[inline(always)]
+pub fn wanted() -> bool {
+    let pid = Current::thread().pid;
+    if pid == switch::own_pid() {
+        return false;
+    }
+    let (word, bit) = exception_bit(pid);
+    let exception = EXCEPTIONS.get(word).is_some_and(|word| word & bit != 0);
+    exception == switch::rest_ignored()
 }
 
 /// Go on x86-64 keeps the pointer to the running `runtime.g` in thread-local storage, at -8 from the FS base

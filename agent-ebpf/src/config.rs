@@ -11,6 +11,7 @@ static SWITCHES: Switches = Switches {
     own_pid: 0,
     chosen_only: 0,
     port_rules: 0,
+    rest_ignored: 0,
     default_bytes: 0,
     setting_mask: 0,
     wake_bytes: 0,
@@ -19,7 +20,6 @@ static SWITCHES: Switches = Switches {
     iterator_buffer: 0,
     iterator_vector: 0,
     iterator_mask: 0,
-    reserved: 0,
 };
 
 /// One value of the load-time configuration; volatile, as user space replaces it behind the compiler's back.
@@ -40,6 +40,12 @@ pub mod switch {
     use super::SWITCHES;
     getters!(SWITCHES: own_pid, chosen_only, port_rules, default_bytes, setting_mask, wake_bytes, unix, udp,
         iterator_buffer, iterator_vector, iterator_mask);
+
+    /// Whether processes without a rule are left at once.
+    #[inline(always)]
+    pub fn rest_ignored() -> bool {
+        configured!(SWITCHES.rest_ignored) != 0
+    }
 }
 
 pub mod offset {

@@ -8,13 +8,13 @@ use aya_ebpf::{
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
 };
 use spanhound_common::{
-    Loss, OpenedRecord, PortRule,
+    Loss, OpenedRecord, PortRule, ProcessRule,
     limits::UNIX_PATH_BYTES,
     record::{
         FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, ROLE_CLIENT,
         ROLE_SERVER, ROLE_UNKNOWN, TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX,
     },
-    rule::{CONNECTION_CPU_BITS, PROCESS_CHOSEN},
+    rule::{CONNECTION_CPU_BITS, CONNECTION_PROGRAM_SHIFT, PROCESS_CHOSEN},
 };
 
 use crate::{
@@ -55,8 +55,11 @@ pub struct Connection {
     pub flags: u32,
     /// [`RULES`] when its process and port were looked at.
     pub rules: u32,
+    /// Who met it, and what held for its process then.
     pub pid: u32,
     pub tid: u32,
+    pub rule: ProcessRule,
+    pub reserved: u32,
     /// Inode number, with [`BY_INODE`].
     pub inode: u64,
 }
@@ -66,6 +69,20 @@ impl Connection {
     #[inline(always)]
     pub fn is_still(&self, sock: u64) -> bool {
         self.flags & BY_INODE == 0 || self.inode == inode(sock)
+    }
+
+    /// What holds for the process that runs: mostly the one that met the connection, whose rule is at hand.
+    #[inline(always)]
+    pub fn rule_of(&mut self, current: &Current) -> ProcessRule {
+        if self.pid != current.pid {
+            return current.rule();
+        }
+        let rules = rules();
+        if self.rules != rules {
+            self.rule = current.rule();
+            self.rules = rules;
+        }
+        self.rule
     }
 }
 
@@ -88,10 +105,82 @@ const IPPROTO_UDP: u16 = 17;
 const TCP_ESTABLISHED: u8 = 1;
 const TCP_CLOSE_WAIT: u8 = 8;
 
-/// Makes the connection known and tells user space. The event that met it is `moved`.
+/// The connection of this socket, if it is known and the rules it was judged by still hold.
+#[inline(always)]
+pub fn find(sock: u64) -> Option<*mut Connection> {
+    let known = CONNECTIONS.get_ptr_mut(sock)?;
+    // SAFETY: a value of our map.
+    let connection = unsafe { &*known };
+    let judged = connection.flags & UNWANTED == 0 || connection.rules == rules();
+    (judged && connection.is_still(sock)).then_some(known)
+}
+
+/// Meets the connection and finds it; what was known at this address before is gone.
+#[inline(always)]
+pub fn met(sock: u64, how: u64) -> Option<*mut Connection> {
+    (meet(sock, how) != 0)
+        .then(|| CONNECTIONS.get_ptr_mut(sock))
+        .flatten()
+}
+
+/// Makes the connection known and tells user space, 1 if that went well. The event that met it is packed in `how`.
+/// Exported, so that it is verified by itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn meet(moved: &Moved, current: &Current) -> Option<*mut Connection> {
+extern "C" fn meet(sock: u64, how: u64) -> u64 {
+    // SAFETY: copied at once.
+    if let Some(stale) = unsafe { CONNECTIONS.get(sock) }.copied() {
+        let _ = CONNECTIONS.remove(sock);
+        socket::gone(&stale);
+    }
+    let moved = Moved::unpack(sock, how, 0, 0);
+    introduce(&moved, &Current::thread()).is_some() as u64
+}
+
+/// Whether this kernel has every counter that tells where a connection stands.
+#[inline(always)]
+fn counters_known() -> bool {
+    known(offset::tcp_bytes_received())
+        && known(offset::tcp_bytes_acked())
+        && known(offset::tcp_rcv_nxt())
+        && known(offset::tcp_copied_seq())
+        && known(offset::tcp_snd_una())
+        && known(offset::tcp_snd_nxt())
+        && known(offset::tcp_write_seq())
+        && known(offset::tcp_bytes_sent())
+        && known(offset::tcp_bytes_retrans())
+        && known(offset::sock_state())
+}
+
+/// Whether the socket's stream in begins at the sequence number it did when it was met; 1 also where that cannot be told.
+/// (The two counters change together; another processor may be at work on them.)
+#[inline(always)]
+pub fn same(sock: u64) -> bool {
+    // SAFETY: copied at once.
+    match unsafe { CONNECTIONS.get(sock) }.copied() {
+        Some(known) if known.flags & SEQUENCE_IN != 0 => began_at(sock, known.first_in),
+        _ => true,
+    }
+}
+
+#[inline(always)]
+pub fn began_at(sock: u64, first_in: u32) -> bool {
+    let mut attempt = 0;
+    while attempt < 3 {
+        attempt += 1;
+        let received = read::field::<u64>(sock, offset::tcp_bytes_received());
+        let next = read::field::<u32>(sock, offset::tcp_rcv_nxt());
+        if next.wrapping_sub(received as u32) == first_in {
+            return true;
+        }
+    }
+    false
+}
+
+#[inline(always)]
+fn introduce(moved: &Moved, current: &Current) -> Option<*mut Connection> {
     let sock = moved.sock;
+    let rule = current.rule();
     let Some(family) = read::kernel::<u16>(sock, offset::sock_family()) else {
         emit::lost(Loss::UnreadableSocket, 1);
         return None;
@@ -109,6 +198,8 @@ pub fn meet(moved: &Moved, current: &Current) -> Option<*mut Connection> {
         rules: rules(),
         pid: current.pid,
         tid: current.tid,
+        rule,
+        reserved: 0,
         inode: 0,
     };
     if transport != TRANSPORT_TCP {
@@ -131,9 +222,9 @@ pub fn meet(moved: &Moved, current: &Current) -> Option<*mut Connection> {
             }
             // The counters are those after the event.
             if moved.out {
-                connection.next_out = connection.next_out.wrapping_sub(moved.bytes);
+                connection.next_out = connection.next_out.wrapping_sub(moved.bytes as u64);
             } else {
-                connection.next_in = connection.next_in.wrapping_sub(moved.bytes);
+                connection.next_in = connection.next_in.wrapping_sub(moved.bytes as u64);
             }
             if connection.next_out != 0 || connection.next_in != 0 {
                 opened |= OPENED_ADOPTED;
@@ -145,11 +236,11 @@ pub fn meet(moved: &Moved, current: &Current) -> Option<*mut Connection> {
     connection.seen_out = connection.next_out;
     connection.seen_in = connection.next_in;
 
-    if !wanted(sock, family, current) {
+    if !wanted(sock, family, &rule) {
         connection.flags = UNWANTED | connection.flags & BY_INODE;
         return insert(moved.sock, &connection);
     }
-    connection.id = socket::connect::number_of(moved.sock).unwrap_or_else(number);
+    connection.id = socket::connect::number_of(moved.sock).unwrap_or_else(|| number(moved.program));
     let entry = insert(moved.sock, &connection)?;
     if !announce(moved, current, &connection, family, transport, role, opened) {
         let _ = CONNECTIONS.remove(moved.sock);
@@ -196,11 +287,11 @@ fn transport(sock: u64, family: u16) -> Option<u8> {
 
 /// Whether the process or a port is chosen or ignored.
 #[inline(always)]
-fn wanted(sock: u64, family: u16, current: &Current) -> bool {
-    let mut chosen = switch::chosen_only() == 0 || current.rule.flags & PROCESS_CHOSEN != 0;
+fn wanted(sock: u64, family: u16, rule: &ProcessRule) -> bool {
+    let mut chosen = switch::chosen_only() == 0 || rule.flags & PROCESS_CHOSEN != 0;
     if switch::port_rules() != 0 && family != AF_UNIX {
-        let local = read::kernel::<u16>(sock, offset::sock_num()).unwrap_or(0);
-        let remote = u16::from_be(read::kernel::<u16>(sock, offset::sock_dport()).unwrap_or(0));
+        let local = read::field::<u16>(sock, offset::sock_num());
+        let remote = u16::from_be(read::field::<u16>(sock, offset::sock_dport()));
         for port in [local as u32, remote as u32] {
             // SAFETY: written before the programs are attached.
             match unsafe { PORTS.get(port) }.copied() {
@@ -215,17 +306,18 @@ fn wanted(sock: u64, family: u16, current: &Current) -> bool {
 
 /// The next number of a connection.
 #[inline(always)]
-pub fn number() -> u64 {
-    let Some(count) = NUMBERED.get_ptr_mut(0) else {
+pub fn number(program: u32) -> u64 {
+    let Some(count) = NUMBERED.get_ptr_mut(program) else {
         return 0;
     };
-    // SAFETY: this processor's own counter.
-    let cpu = unsafe {
+    // SAFETY: this program's own counter on this processor.
+    let (count, cpu) = unsafe {
         *count += 1;
-        bpf_get_smp_processor_id()
-    } as u64;
-    // SAFETY: as above.
-    (unsafe { *count } << CONNECTION_CPU_BITS) | (cpu & ((1 << CONNECTION_CPU_BITS) - 1))
+        (*count, bpf_get_smp_processor_id() as u64)
+    };
+    (program as u64) << CONNECTION_PROGRAM_SHIFT
+        | count << CONNECTION_CPU_BITS
+        | cpu & ((1 << CONNECTION_CPU_BITS) - 1)
 }
 
 #[inline(always)]
@@ -249,25 +341,28 @@ fn insert(key: u64, connection: &Connection) -> Option<*mut Connection> {
 /// Reads the counters of `struct tcp_sock` until two readings agree (the other processor may be at work on them).
 #[inline(always)]
 fn standing(sock: u64) -> Option<Standing> {
+    if !counters_known() {
+        return None;
+    }
     let mut attempt = 0;
     while attempt < 3 {
         attempt += 1;
-        let received = read::kernel::<u64>(sock, offset::tcp_bytes_received())?;
-        let acked = read::kernel::<u64>(sock, offset::tcp_bytes_acked())?;
-        let rcv_nxt = read::kernel::<u32>(sock, offset::tcp_rcv_nxt())?;
-        let copied = read::kernel::<u32>(sock, offset::tcp_copied_seq())?;
-        let una = read::kernel::<u32>(sock, offset::tcp_snd_una())?;
-        let nxt = read::kernel::<u32>(sock, offset::tcp_snd_nxt())?;
-        let write = read::kernel::<u32>(sock, offset::tcp_write_seq())?;
-        let sent = read::kernel::<u64>(sock, offset::tcp_bytes_sent())?;
-        let again = read::kernel::<u64>(sock, offset::tcp_bytes_retrans())?;
-        let state = read::kernel::<u8>(sock, offset::sock_state())?;
-        if read::kernel::<u64>(sock, offset::tcp_bytes_received())? != received
-            || read::kernel::<u64>(sock, offset::tcp_bytes_acked())? != acked
-            || read::kernel::<u32>(sock, offset::tcp_rcv_nxt())? != rcv_nxt
-            || read::kernel::<u32>(sock, offset::tcp_snd_una())? != una
-            || read::kernel::<u64>(sock, offset::tcp_bytes_sent())? != sent
-        {
+        let received = read::field::<u64>(sock, offset::tcp_bytes_received());
+        let acked = read::field::<u64>(sock, offset::tcp_bytes_acked());
+        let rcv_nxt = read::field::<u32>(sock, offset::tcp_rcv_nxt());
+        let copied = read::field::<u32>(sock, offset::tcp_copied_seq());
+        let una = read::field::<u32>(sock, offset::tcp_snd_una());
+        let nxt = read::field::<u32>(sock, offset::tcp_snd_nxt());
+        let write = read::field::<u32>(sock, offset::tcp_write_seq());
+        let sent = read::field::<u64>(sock, offset::tcp_bytes_sent());
+        let again = read::field::<u64>(sock, offset::tcp_bytes_retrans());
+        let state = read::field::<u8>(sock, offset::sock_state());
+        let changed = received ^ read::field::<u64>(sock, offset::tcp_bytes_received())
+            | acked ^ read::field::<u64>(sock, offset::tcp_bytes_acked())
+            | (rcv_nxt ^ read::field::<u32>(sock, offset::tcp_rcv_nxt())) as u64
+            | (una ^ read::field::<u32>(sock, offset::tcp_snd_una())) as u64
+            | sent ^ read::field::<u64>(sock, offset::tcp_bytes_sent());
+        if changed != 0 {
             continue;
         }
         // `bytes_acked` counts the SYN at the end that sent it first (tcp_rcv_synsent_state_process acknowledges it as
@@ -323,10 +418,9 @@ fn announce(
         record.flags = flags;
         record.connection = connection.id;
         record.time_ns = bpf_ktime_get_ns();
-        record.actor = current.record();
-        if let Some(net) = read::kernel::<u64>(sock, offset::sock_net()) {
-            record.network_namespace = read::kernel::<u32>(net, offset::net_inum()).unwrap_or(0);
-        }
+        record.actor = current.record(&connection.rule);
+        let net = read::field::<u64>(sock, offset::sock_net());
+        record.network_namespace = read::field::<u32>(net, offset::net_inum());
         // The sequence number of the first byte is one behind the initial one (the SYN has a number of its own).
         let (own, peer) = (
             connection.first_out.wrapping_sub(1),
@@ -345,8 +439,8 @@ fn announce(
         if family == AF_UNIX {
             unix_path(sock, record);
         } else {
-            record.local_port = read::kernel::<u16>(sock, offset::sock_num()).unwrap_or(0);
-            record.remote_port = u16::from_be(read::kernel::<u16>(sock, offset::sock_dport()).unwrap_or(0));
+            record.local_port = read::field::<u16>(sock, offset::sock_num());
+            record.remote_port = u16::from_be(read::field::<u16>(sock, offset::sock_dport()));
             let (local, remote, len) = if family == AF_INET {
                 (offset::sock_rcv_saddr(), offset::sock_daddr(), 4)
             } else {
@@ -356,7 +450,7 @@ fn announce(
             read::kernel_bytes((&raw mut record.remote).cast(), len, sock + remote as u64);
         }
     }
-    entry.submit(emit::wake_flags());
+    entry.submit(emit::wake_flags(0));
     true
 }
 
@@ -368,13 +462,13 @@ fn announce(
 /// `record` must be the record under construction.
 #[inline(always)]
 unsafe fn unix_path(sock: u64, record: &mut OpenedRecord) {
-    let mut address = read::kernel::<u64>(sock, offset::unix_addr()).unwrap_or(0);
+    let mut address = read::field::<u64>(sock, offset::unix_addr());
     record.role = ROLE_SERVER;
     if address == 0 {
-        let peer = read::kernel::<u64>(sock, offset::unix_peer()).unwrap_or(0);
+        let peer = read::field::<u64>(sock, offset::unix_peer());
         record.role = ROLE_UNKNOWN;
         if peer != 0 {
-            address = read::kernel::<u64>(peer, offset::unix_addr()).unwrap_or(0);
+            address = read::field::<u64>(peer, offset::unix_addr());
             record.role = if address != 0 { ROLE_CLIENT } else { ROLE_UNKNOWN };
         }
     }
@@ -382,9 +476,7 @@ unsafe fn unix_path(sock: u64, record: &mut OpenedRecord) {
         return;
     }
     // The length counts `sun_family`.
-    let len = read::kernel::<u32>(address, offset::unix_address_len())
-        .unwrap_or(0)
-        .saturating_sub(2);
+    let len = read::field::<u32>(address, offset::unix_address_len()).saturating_sub(2);
     let len = if len > UNIX_PATH_BYTES as u32 {
         UNIX_PATH_BYTES as u32
     } else {

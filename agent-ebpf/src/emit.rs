@@ -20,9 +20,13 @@ pub fn lost(loss: Loss, amount: u64) {
     }
 }
 
-/// User space polls on a timer; it is woken only when the buffer fills up faster than that.
+/// User space polls on a timer; it is woken only when the buffer fills up faster than that. One record of eight looks, by
+/// the clock: asking takes a look at memory that both sides write.
 #[inline(always)]
-pub fn wake_flags() -> u64 {
+pub fn wake_flags(time_ns: u64) -> u64 {
+    if time_ns & 0x1C0 != 0 {
+        return BPF_RB_NO_WAKEUP as u64;
+    }
     // SAFETY: a map of ours and a query the helper knows.
     let waiting = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), AVAILABLE_DATA) };
     if waiting > switch::wake_bytes() as u64 {
@@ -39,7 +43,7 @@ pub fn wake_flags() -> u64 {
 /// `record` must be good for `len` bytes.
 #[inline(always)]
 pub unsafe fn output(record: *const u8, len: u32, loss: Loss) -> bool {
-    let flags = wake_flags();
+    let flags = wake_flags(0);
     // SAFETY: a map of ours, and the caller's promise.
     let failed = unsafe {
         bpf_ringbuf_output(

@@ -10,9 +10,10 @@ use spanhound_common::{
         CALLS_DEFAULT, CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT,
         SETTINGS_DEFAULT,
     },
+    rule::EXCEPTION_WORDS,
 };
 
-use crate::{connection::Connection, payload::Scratch, socket::Entered};
+use crate::{connection::Connection, payload::Draft, socket::Entered, stream::PROGRAMS};
 
 /// To user space. Full: the record is let go and counted.
 #[map]
@@ -23,9 +24,9 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES_DEFAULT, 0);
 #[map]
 pub static CONNECTIONS: LruHashMap<u64, Connection> = LruHashMap::with_max_entries(CONNECTIONS_DEFAULT, 0);
 
-/// How many connections each processor numbered.
+/// How many connections each program numbered on each processor.
 #[map]
-pub static NUMBERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+pub static NUMBERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(PROGRAMS + 1, 0);
 
 /// Written by user space, by slot; a later setting takes the slot over.
 #[map]
@@ -34,6 +35,10 @@ pub static SETTINGS: Array<ConnectionSetting> = Array::with_max_entries(SETTINGS
 /// Written by user space, by thread group id; removed by it when the process ended.
 #[map]
 pub static PROCESSES: HashMap<u32, ProcessRule> = HashMap::with_max_entries(PROCESSES_DEFAULT, 0);
+
+/// Written by user space: a bit for each process whose being captured differs from what holds for the rest.
+#[map]
+pub static EXCEPTIONS: Array<u64> = Array::with_max_entries(EXCEPTION_WORDS, 0);
 
 /// Written by user space at load, by port.
 #[map]
@@ -50,6 +55,6 @@ pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::COUNT,
 #[map]
 pub static CALLS: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(CALLS_DEFAULT, 0);
 
-/// Where payload of several buffers is put together; one slot for each program that may run in the middle of another.
+/// Where records are put together; a draft belongs to its program (see [`PROGRAMS`]).
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(crate::payload::SCRATCH_SLOTS, 0);
+pub static DRAFTS: PerCpuArray<Draft> = PerCpuArray::with_max_entries(PROGRAMS, 0);

@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use aya_ebpf::helpers::generated::{bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit};
+use aya_ebpf::helpers::generated::{bpf_ringbuf_reserve, bpf_ringbuf_submit};
 use spanhound_common::{
     DataRecord, Loss,
     limits::{BUFFERS_MAX, CAPTURE_BYTES_MAX, GATHERED_BYTES_MAX},
@@ -10,45 +10,48 @@ use spanhound_common::{
 
 use crate::{
     emit,
-    maps::{EVENTS, SCRATCH},
+    maps::{DRAFTS, EVENTS},
     read,
 };
 
-const HEADER: u32 = size_of::<DataRecord>() as u32;
+const HEADER: u64 = size_of::<DataRecord>() as u64;
 
-/// One for each program that can be interrupted by another that uses its scratch: see [`Payload::scratch`].
-pub const SCRATCH_SLOTS: u32 = 4;
-
-/// A record in the making. Three times the limit, so that masks alone keep offset and length in bounds.
+/// A record in the making, one for each program on each processor.
 #[repr(C)]
-pub struct Scratch {
-    header: DataRecord,
-    bytes: [u8; 3 * GATHERED_BYTES_MAX as usize],
+pub struct Draft {
+    pub header: DataRecord,
+    /// Twice the limit: the verifier knows each of two masked numbers, offset and length, not their sum.
+    bytes: [u8; 2 * GATHER as usize],
+}
+
+/// One more than is ever put together.
+const GATHER: u64 = GATHERED_BYTES_MAX as u64 + 1;
+
+/// The draft of a program; absent for a number that is no program's.
+#[inline(always)]
+pub fn draft(program: u32) -> Option<*mut Draft> {
+    DRAFTS.get_ptr_mut(program)
 }
 
 /// Where the bytes of a call are.
 #[derive(Clone, Copy)]
 pub struct Payload {
-    /// In the process: of the bytes, or (with `buffers`) of an array of `struct iovec`.
+    /// In the process: of the bytes, or (with `buffers`) of an array of `struct iovec`. 0: out of reach, only counted.
     pub address: u64,
     /// How many buffers the array has; 0 stands for one buffer at `address`.
-    pub buffers: u64,
+    pub buffers: u32,
+    /// Bytes of the first buffers to leave out.
+    pub skip: u32,
     /// The array is in kernel memory.
     pub array_in_kernel: bool,
-    /// Bytes of the first buffers to leave out.
-    pub skip: u64,
-    /// Which scratch slot its program owns.
-    pub scratch: u32,
 }
 
 impl Payload {
-    /// The bytes cannot be reached; they are counted.
     pub const NONE: Self = Self {
         address: 0,
         buffers: 0,
-        array_in_kernel: false,
         skip: 0,
-        scratch: 0,
+        array_in_kernel: false,
     };
 
     #[inline(always)]
@@ -60,65 +63,109 @@ impl Payload {
     }
 
     #[inline(always)]
-    fn buffer_at(&self, index: u64) -> Option<Buffer> {
-        let place = self.address.wrapping_add(index * size_of::<Buffer>() as u64);
-        if self.array_in_kernel {
-            read::kernel(place, 0)
-        } else {
-            read::user(place)
+    pub fn vector(array: u64, buffers: u64) -> Self {
+        Self {
+            address: array,
+            buffers: if buffers > BUFFERS_MAX as u64 {
+                BUFFERS_MAX
+            } else {
+                buffers as u32
+            },
+            ..Self::NONE
         }
     }
 
+    /// An empty one where it cannot be read.
     #[inline(always)]
-    pub fn vector(array: u64, buffers: u64, scratch: u32) -> Self {
-        Self {
-            address: array,
-            buffers,
-            scratch,
-            ..Self::NONE
+    fn buffer_at(&self, index: u64) -> Buffer {
+        let place = self.address.wrapping_add(index * size_of::<Buffer>() as u64);
+        if self.array_in_kernel {
+            read::field(place, 0)
+        } else {
+            read::user_or_zero(place)
         }
     }
 }
 
-/// Writes the record with up to `wanted` bytes of payload behind it.
+/// `struct iovec` of `include/uapi/linux/uio.h`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Buffer {
+    pub address: u64,
+    pub len: u64,
+}
+
+/// Writes the program's draft with up to `wanted` bytes of payload behind it.
 #[inline(always)]
-pub fn emit_with(header: &DataRecord, payload: &Payload, wanted: u64) {
-    if payload.address == 0 || wanted == 0 {
-        emit::record(header, Loss::RingFullData);
-    } else if payload.buffers == 0 {
-        contiguous(header, payload.address.wrapping_add(payload.skip), wanted);
-    } else {
-        // What is wanted often ends within the first buffer.
-        match payload.buffer_at(0) {
-            Some(first) if first.len >= payload.skip.wrapping_add(wanted) => {
-                contiguous(header, first.address.wrapping_add(payload.skip), wanted);
-            }
-            _ => gathered(header, payload, wanted),
-        }
+pub fn emit_with(program: u32, payload: &Payload, wanted: u64) {
+    let shape = payload.buffers as u64 | (payload.skip as u64) << 32;
+    let mut who = program as u64;
+    if payload.array_in_kernel {
+        who |= IN_KERNEL;
     }
+    emit_draft(who, payload.address, shape, wanted);
+}
+
+const IN_KERNEL: u64 = 1 << 32;
+
+/// Exported, so that it is verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn emit_draft(who: u64, address: u64, shape: u64, wanted: u64) -> u64 {
+    let program = who as u32;
+    let payload = Payload {
+        address,
+        buffers: shape as u32,
+        skip: (shape >> 32) as u32,
+        array_in_kernel: who & IN_KERNEL != 0,
+    };
+    let Some(draft) = draft(program) else { return 0 };
+    let mut first = Buffer {
+        address,
+        len: u64::MAX,
+    };
+    if payload.buffers != 0 {
+        first = payload.buffer_at(0);
+    }
+    let skip = payload.skip as u64;
+    let mut captured = 0;
+    if address == 0 || wanted == 0 {
+        // Counted only.
+    } else if first.len >= wanted.wrapping_add(skip) {
+        // What is wanted often ends within the first buffer.
+        contiguous(draft, first.address.wrapping_add(skip), wanted);
+        return 0;
+    } else {
+        captured = gathered(program, &payload, wanted);
+    }
+    // SAFETY: the map's value; header and bytes lie one behind the other without padding, `captured` is below `GATHER`.
+    unsafe {
+        (*draft).header.captured = captured;
+        emit::output(draft.cast(), HEADER as u32 + captured, Loss::RingFullData);
+    }
+    0
 }
 
 /// One buffer is copied straight into the ring buffer, into the smallest of a few sizes (the kernel wants to know the
 /// size of a reservation beforehand).
 #[inline(always)]
-fn contiguous(header: &DataRecord, address: u64, wanted: u64) {
+fn contiguous(draft: *mut Draft, address: u64, wanted: u64) {
     if wanted <= 256 {
-        reserved::<256>(header, address, wanted);
+        one::<256>(draft, address, wanted);
     } else if wanted <= 1024 {
-        reserved::<1024>(header, address, wanted);
+        one::<1024>(draft, address, wanted);
     } else if wanted <= 4096 {
-        reserved::<4096>(header, address, wanted);
+        one::<4096>(draft, address, wanted);
     } else {
-        reserved::<{ CAPTURE_BYTES_MAX as u64 }>(header, address, wanted);
+        one::<{ CAPTURE_BYTES_MAX as u64 }>(draft, address, wanted);
     }
 }
 
-#[inline(never)]
-fn reserved<const SIZE: u64>(header: &DataRecord, address: u64, wanted: u64) {
+#[inline(always)]
+fn one<const SIZE: u64>(draft: *mut Draft, address: u64, wanted: u64) {
     // SAFETY: a map of ours.
     let place =
-        unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), HEADER as u64 + SIZE, 0) }
-            .cast::<u8>();
+        unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), HEADER + SIZE, 0) }.cast::<u8>();
     if place.is_null() {
         emit::lost(Loss::RingFullData, 1);
         return;
@@ -129,16 +176,55 @@ fn reserved<const SIZE: u64>(header: &DataRecord, address: u64, wanted: u64) {
         emit::lost(Loss::UnreadablePayload, 1);
         captured = 0;
     }
-    // SAFETY: as above; the place is aligned to 8 bytes.
+    // SAFETY: as above, and reservations are aligned to 8 bytes; the draft is the map's value.
     unsafe {
         let target = place.cast::<DataRecord>();
-        *target = *header;
+        *target = (*draft).header;
         (*target).captured = captured;
-        if SIZE == 0 {
-            bpf_ringbuf_discard(place.cast(), 0);
-        } else {
-            bpf_ringbuf_submit(place.cast(), emit::wake_flags());
+        bpf_ringbuf_submit(place.cast(), emit::wake_flags((*draft).header.time_ns));
+    }
+}
+
+/// Several buffers are put together in the draft; how many bytes came together.
+#[inline(always)]
+fn gathered(program: u32, payload: &Payload, wanted: u64) -> u32 {
+    let wanted = if wanted < GATHER { wanted } else { GATHER - 1 };
+    let mut filled = 0u64;
+    let mut skip = payload.skip as u64;
+    let mut index = 0u64;
+    while index < BUFFERS_MAX as u64 {
+        if index >= payload.buffers as u64 || filled >= wanted {
+            break;
         }
+        let buffer = payload.buffer_at(index);
+        index += 1;
+        if skip >= buffer.len {
+            skip -= buffer.len;
+            continue;
+        }
+        let rest = buffer.len - skip;
+        let room = wanted - filled;
+        let take = if rest < room { rest } else { room };
+        if add_part(program, filled, buffer.address.wrapping_add(skip), take) == 0 {
+            emit::lost(Loss::UnreadablePayload, 1);
+            break;
+        }
+        skip = 0;
+        filled += take;
+    }
+    masked(filled) as u32
+}
+
+/// Copies a part to its place in the draft; 0 where its memory could not be read. Exported, so that it is verified by
+/// itself and not once for each turn of the loop.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn add_part(program: u32, at: u64, address: u64, len: u64) -> u64 {
+    let Some(draft) = draft(program) else { return 0 };
+    // SAFETY: both numbers are below `GATHER`, and the bytes are twice that.
+    unsafe {
+        let bytes = (&raw mut (*draft).bytes).cast::<u8>();
+        read::user_bytes(bytes.add(masked(at) as usize), masked(len) as u32, address) as u64
     }
 }
 
@@ -150,69 +236,8 @@ fn at_most<const MAX: u64>(value: u64) -> u64 {
     if value > MAX { MAX } else { value }
 }
 
-/// The same with a mask, for values that are in bounds anyway: no branch, so the verifier has one path less to follow.
+/// The same with a mask, for values that are below `GATHER` anyway: no branch, so the verifier has one path less to follow.
 #[inline(always)]
-fn masked<const MASK: u64>(value: u64) -> u64 {
-    black_box(value) & MASK
-}
-
-/// `struct iovec` of `include/uapi/linux/uio.h`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Buffer {
-    pub address: u64,
-    pub len: u64,
-}
-
-/// Several buffers are put together in this processor's scratch first.
-#[inline(never)]
-fn gathered(header: &DataRecord, payload: &Payload, wanted: u64) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(payload.scratch) else {
-        return;
-    };
-    const LIMIT: u64 = GATHERED_BYTES_MAX as u64;
-    let wanted = if wanted > LIMIT { LIMIT } else { wanted };
-    // SAFETY: the map's value, this program's alone (see `Payload::scratch`).
-    let bytes = unsafe { &raw mut (*scratch).bytes }.cast::<u8>();
-    let mut filled = 0u64;
-    let mut skip = payload.skip;
-    let mut index = 0u64;
-    while index < BUFFERS_MAX as u64 {
-        if index >= payload.buffers || filled >= wanted {
-            break;
-        }
-        let Some(buffer) = payload.buffer_at(index) else {
-            emit::lost(Loss::UnreadablePayload, 1);
-            break;
-        };
-        index += 1;
-        if skip >= buffer.len {
-            skip -= buffer.len;
-            continue;
-        }
-        let rest = buffer.len - skip;
-        let room = wanted - filled;
-        let take = masked::<{ 2 * LIMIT - 1 }>(if rest < room { rest } else { room });
-        let at = masked::<{ LIMIT - 1 }>(filled);
-        // SAFETY: `at` is below the limit, `take` below twice the limit, and the bytes are three times the limit.
-        if !unsafe {
-            read::user_bytes(
-                bytes.add(at as usize),
-                take as u32,
-                buffer.address.wrapping_add(skip),
-            )
-        } {
-            emit::lost(Loss::UnreadablePayload, 1);
-            break;
-        }
-        skip = 0;
-        filled += take;
-    }
-    let filled = at_most::<LIMIT>(filled) as u32;
-    // SAFETY: the map's value; header and bytes lie one behind the other without padding.
-    unsafe {
-        (*scratch).header = *header;
-        (*scratch).header.captured = filled;
-        emit::output(scratch.cast::<u8>(), HEADER + filled, Loss::RingFullData);
-    }
+fn masked(value: u64) -> u64 {
+    black_box(value) & (GATHER - 1)
 }

@@ -25,6 +25,25 @@ pub fn kernel<T: Copy>(base: u64, offset: u32) -> Option<T> {
     (failed == 0).then(|| unsafe { value.assume_init() })
 }
 
+/// A field of an object that is there for certain (a live socket), 0 where this kernel has no such field. Without a branch
+/// for the failure, so that the verifier has nothing to follow: a failing helper zeroes what it should have filled.
+#[inline(always)]
+pub fn field<T: Copy>(base: u64, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    if known(offset) {
+        // SAFETY: as in `kernel`.
+        unsafe {
+            bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                (base + offset as u64) as *const _,
+            )
+        };
+    }
+    // SAFETY: `T` is a plain integer or array of them, and zeroed at least.
+    unsafe { value.assume_init() }
+}
+
 /// A value in the current process's memory.
 #[inline(always)]
 pub fn user<T: Copy>(address: u64) -> Option<T> {
@@ -39,6 +58,21 @@ pub fn user<T: Copy>(address: u64) -> Option<T> {
     };
     // SAFETY: as in `kernel`.
     (failed == 0).then(|| unsafe { value.assume_init() })
+}
+
+/// The same, zeroes where it cannot be read, and no branch for that.
+#[inline(always)]
+pub fn user_or_zero<T: Copy>(address: u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: as in `user`; the helper zeroes what it cannot fill.
+    unsafe {
+        bpf_probe_read_user(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        );
+        value.assume_init()
+    }
 }
 
 /// Copies from the current process's memory.

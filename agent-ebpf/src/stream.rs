@@ -13,10 +13,17 @@ use crate::{
     config::{offset, switch},
     connection::{self, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNWANTED},
     emit,
-    maps::{CONNECTIONS, SETTINGS},
+    maps::SETTINGS,
     payload::{self, Payload},
-    read, socket,
+    read,
 };
+
+/// Programs of one tier that see data move. Where the kernel may take a program off the processor in the middle, another
+/// may run there, but never the same: what is each program's own needs no lock.
+pub const PROGRAMS: u32 = 10;
+
+/// What [`connection::number`] takes the program that sees connections begin for.
+pub const PROGRAM_CONNECT: u32 = PROGRAMS;
 
 /// Bytes moved through a socket.
 #[derive(Clone, Copy)]
@@ -24,63 +31,109 @@ pub struct Moved {
     /// Address of the `struct sock`: the connection's key.
     pub sock: u64,
     pub out: bool,
-    pub bytes: u64,
+    pub bytes: u32,
     /// The socket's sequence numbers are those right after this movement (not so inside a batch of messages).
     pub settled: bool,
+    /// Below [`PROGRAMS`]; no two programs of a tier have the same.
+    pub program: u32,
     pub payload: Payload,
 }
 
+const OUT: u64 = 1 << 32;
+const SETTLED: u64 = 1 << 33;
+const ARRAY_IN_KERNEL: u64 = 1 << 34;
+const PROGRAM_SHIFT: u32 = 40;
+
 impl Moved {
+    /// All but the addresses, in the one word that fits a call between separately verified functions.
     #[inline(always)]
-    pub fn stream(sock: u64, out: bool, bytes: u64, payload: Payload) -> Self {
+    fn pack(&self) -> (u64, u64) {
+        let mut how = self.bytes as u64 | ((self.program % PROGRAMS) as u64) << PROGRAM_SHIFT;
+        if self.out {
+            how |= OUT;
+        }
+        if self.settled {
+            how |= SETTLED;
+        }
+        if self.payload.array_in_kernel {
+            how |= ARRAY_IN_KERNEL;
+        }
+        let vector = self.payload.buffers as u64 | (self.payload.skip as u64) << 32;
+        (how, vector)
+    }
+
+    #[inline(always)]
+    pub fn unpack(sock: u64, how: u64, address: u64, vector: u64) -> Self {
         Self {
             sock,
-            out,
-            bytes,
-            settled: true,
-            payload,
+            out: how & OUT != 0,
+            bytes: how as u32,
+            settled: how & SETTLED != 0,
+            program: (how >> PROGRAM_SHIFT) as u32 % PROGRAMS,
+            payload: Payload {
+                address,
+                buffers: vector as u32,
+                skip: (vector >> 32) as u32,
+                array_in_kernel: how & ARRAY_IN_KERNEL != 0,
+            },
         }
     }
 }
 
 /// Accounts for the movement and tells user space, with as much payload as it wants.
-#[inline(never)]
+#[inline(always)]
 pub fn moved(moved: &Moved) {
-    let Some(current) = Current::wanted() else { return };
-    let known = match CONNECTIONS.get_ptr_mut(moved.sock) {
-        // SAFETY: a value of our map.
-        Some(known) if unsafe { (*known).is_still(moved.sock) } => known,
-        stale => {
-            if let Some(stale) = stale {
-                // SAFETY: a value of our map.
-                socket::gone(unsafe { &*stale });
-                let _ = CONNECTIONS.remove(moved.sock);
-            }
-            match connection::meet(moved, &current) {
-                Some(known) => known,
-                None => return,
-            }
-        }
+    let (how, vector) = moved.pack();
+    account(moved.sock, how, moved.payload.address, vector);
+}
+
+/// An exported function of numbers only: the verifier looks at such a one by itself, once, whatever calls it from however
+/// many paths (`Documentation/bpf/verifier.rst`, since Linux 5.6).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64) -> u64 {
+    let moved = Moved::unpack(sock, how, address, vector);
+    let current = Current::thread();
+    let mut known = match connection::find(sock) {
+        Some(known) => known,
+        None => match connection::met(sock, how) {
+            Some(known) => known,
+            None => return 0,
+        },
     };
     // SAFETY: a value of our map; two threads on one socket may interleave, which positions from the kernel's sequence
     // numbers survive.
-    let known = unsafe { &mut *known };
-    if known.flags & UNWANTED != 0 {
-        if known.rules != connection::rules() {
-            // The rules changed: it is met again with its next data.
-            let _ = CONNECTIONS.remove(moved.sock);
+    if unsafe { (*known).flags } & (UNWANTED | OPENING) != 0 {
+        // SAFETY: as above.
+        if unsafe { (*known).flags } & OPENING != 0 {
+            emit::lost(Loss::OpeningRace, 1);
         }
-        return;
+        return 0;
     }
-    if known.flags & OPENING != 0 {
-        emit::lost(Loss::OpeningRace, 1);
-        return;
+    // SAFETY: as above.
+    let mut ahead = unsafe { ahead(&moved, &*known) };
+    if ahead.unsigned_abs() > FAR && !connection::same(sock) {
+        // Another socket's number: what was known is of one that went unseen.
+        known = match connection::met(sock, how) {
+            Some(known) => known,
+            None => return 0,
+        };
+        ahead = 0;
     }
-    let position = place(moved, known);
+    // SAFETY: as above.
+    let known = unsafe { &mut *known };
+    let position = place(&moved, known, ahead);
     let Some(budget) = budget(known.id, moved.out) else {
-        return;
+        return 0;
     };
-    let mut header = DataRecord {
+    let rule = known.rule_of(&current);
+    let Some(draft) = payload::draft(moved.program) else {
+        return 0;
+    };
+    // SAFETY: this program's own draft.
+    let header = unsafe { &mut (*draft).header };
+    let (bytes, budget) = (moved.bytes as u64, budget as u64);
+    *header = DataRecord {
         kind: Kind::Data as u8,
         direction: if moved.out { DIRECTION_OUT } else { DIRECTION_IN },
         flags: 0,
@@ -88,29 +141,27 @@ pub fn moved(moved: &Moved) {
         connection: known.id,
         // SAFETY: the helper has no preconditions.
         time_ns: unsafe { bpf_ktime_get_ns() },
-        actor: current.record(),
+        actor: current.record(&rule),
         position,
-        moved: moved.bytes,
+        moved: bytes,
     };
-    let budget = budget as u64;
-    if moved.bytes <= budget + TAIL_BYTES as u64
-        || budget == 0
-        || known.flags & (SEQUENCE_IN | SEQUENCE_OUT) == 0
-    {
-        let wanted = if moved.bytes < budget { moved.bytes } else { budget };
-        return payload::emit_with(&header, &moved.payload, wanted);
+    if bytes <= budget + TAIL_BYTES as u64 || budget == 0 || known.flags & (SEQUENCE_IN | SEQUENCE_OUT) == 0 {
+        let wanted = if bytes < budget { bytes } else { budget };
+        payload::emit_with(moved.program, &moved.payload, wanted);
+        return 0;
     }
-    let before_tail = moved.bytes - TAIL_BYTES as u64;
-    header.moved = before_tail;
-    payload::emit_with(&header, &moved.payload, budget);
-    header.position = position.wrapping_add(before_tail);
+    let before_tail = moved.bytes - TAIL_BYTES;
+    header.moved = before_tail as u64;
+    payload::emit_with(moved.program, &moved.payload, budget);
+    header.position = position.wrapping_add(before_tail as u64);
     header.moved = TAIL_BYTES as u64;
     header.flags = DATA_CONTINUES;
     let tail = Payload {
-        skip: moved.payload.skip + before_tail,
+        skip: moved.payload.skip.wrapping_add(before_tail),
         ..moved.payload
     };
-    payload::emit_with(&header, &tail, TAIL_BYTES as u64);
+    payload::emit_with(moved.program, &tail, TAIL_BYTES as u64);
+    0
 }
 
 /// How much of each call user space wants; `None` for nothing at all, not even the record.
@@ -126,11 +177,13 @@ fn budget(id: u64, out: bool) -> Option<u32> {
     }
 }
 
-/// Position of the first byte that moved; the connection's counters go on behind the last one.
+/// A distance from where the stream should be that is looked into, in bytes.
+const FAR: u32 = 1 << 20;
+
+/// How far the socket's sequence number is ahead of where this movement should have left it.
 #[inline(always)]
-fn place(moved: &Moved, known: &mut Connection) -> u64 {
+fn ahead(moved: &Moved, known: &Connection) -> i32 {
     let (next, first, field, flag) = if moved.out {
-        known.seen_out += moved.bytes;
         (
             known.next_out,
             known.first_out,
@@ -138,7 +191,6 @@ fn place(moved: &Moved, known: &mut Connection) -> u64 {
             SEQUENCE_OUT,
         )
     } else {
-        known.seen_in += moved.bytes;
         (
             known.next_in,
             known.first_in,
@@ -146,29 +198,36 @@ fn place(moved: &Moved, known: &mut Connection) -> u64 {
             SEQUENCE_IN,
         )
     };
+    if known.flags & flag == 0 || !moved.settled {
+        return 0;
+    }
+    read::field::<u32>(moved.sock, field)
+        .wrapping_sub(first)
+        .wrapping_sub(next as u32)
+        .wrapping_sub(moved.bytes) as i32
+}
+
+/// Position of the first byte that moved; the connection's counters go on behind the last one.
+#[inline(always)]
+fn place(moved: &Moved, known: &mut Connection, ahead: i32) -> u64 {
+    let next = if moved.out { known.next_out } else { known.next_in };
     let mut position = next;
-    if known.flags & flag != 0
-        && moved.settled
-        && let Some(sequence) = read::kernel::<u32>(moved.sock, field)
-    {
-        let end = next.wrapping_add(moved.bytes);
-        let ahead = sequence.wrapping_sub(first).wrapping_sub(end as u32) as i32;
-        // One more than expected on the way in is the peer's FIN, read together with its last data.
-        if !(ahead == 0 || (ahead == 1 && !moved.out)) {
-            // Behind the connection's first byte there is nothing: such a number is not this stream's.
-            let corrected = next.wrapping_add(ahead as i64 as u64);
-            if ahead > 0 || corrected < next {
-                position = corrected;
-            }
+    // One more than expected on the way in is the peer's FIN, read together with its last data.
+    if !(ahead == 0 || (ahead == 1 && !moved.out)) {
+        // Behind the connection's first byte there is nothing: such a number is not this stream's.
+        let corrected = next.wrapping_add(ahead as i64 as u64);
+        if ahead > 0 || corrected < next {
+            position = corrected;
         }
     }
-    let end = position.wrapping_add(moved.bytes);
-    if end > next {
-        if moved.out {
-            known.next_out = end
-        } else {
-            known.next_in = end
-        }
+    let end = position.wrapping_add(moved.bytes as u64);
+    let after = if end > next { end } else { next };
+    if moved.out {
+        known.seen_out += moved.bytes as u64;
+        known.next_out = after;
+    } else {
+        known.seen_in += moved.bytes as u64;
+        known.next_in = after;
     }
     position
 }

@@ -29,7 +29,11 @@ struct CommandLine {
 enum Command {
     Run(RunArgs),
     /// Tells what this kernel offers, which hook serves each event, and what is missing.
-    Doctor,
+    Doctor {
+        /// Try each kernel program by itself too, also those that are not needed here.
+        #[arg(long)]
+        every_hook: bool,
+    },
     Replay(ReplayArgs),
     Infer(InferArgs),
 }
@@ -103,8 +107,8 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<()> {
     match command {
-        Command::Doctor => {
-            let report = kernel::examine(&kernel::Settings::default());
+        Command::Doctor { every_hook } => {
+            let report = kernel::examine(&kernel::Settings::default(), every_hook);
             print!("{report}");
             if report.works() {
                 Ok(())

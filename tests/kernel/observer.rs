@@ -216,6 +216,12 @@ impl Observer {
         }
     }
 
+    /// Name of the tier that sees data move.
+    pub(crate) fn data_tier(&self) -> Option<&'static str> {
+        let mut hooks = self.capture.hooks().iter();
+        hooks.find(|hook| hook.event == "data through sockets")?.tier
+    }
+
     pub(crate) fn loss(&self, loss: Loss) -> u64 {
         self.capture
             .losses()

@@ -118,7 +118,7 @@ fn what_no_hook_saw_is_counted() {
         drop(pair);
         let (client, server) = observer.both_ends(client_port, server_port);
         assert_eq!(client.sent.bytes.len(), 1110);
-        let tier_sees = observer.capture.hooks()[0].tier == Some("syscall");
+        let tier_sees = observer.data_tier() == Some("syscall");
         let (jumps, lost) = if tier_sees {
             (vec![], 0)
         } else {

@@ -83,8 +83,8 @@ pub fn go_connection_write(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn goroutine() -> Option<(u64, ActorRecord)> {
-    let current = Current::wanted()?;
-    let actor = current.own_record();
+    let current = Current::thread();
+    let actor = current.own_record(&current.rule());
     (actor.goroutine != 0).then_some((current.pid as u64, actor))
 }
 

@@ -26,6 +26,7 @@ pub const MSG_ERRQUEUE: u64 = 0x2000;
 /// Offsets in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`).
 mod register {
     pub const R10: u32 = 56;
+    pub const AX: u32 = 80;
     pub const DX: u32 = 96;
     pub const SI: u32 = 104;
     pub const DI: u32 = 112;
@@ -60,6 +61,19 @@ impl Call {
         }
     }
 
+    /// Whether the call has not returned yet: until then its result register says so (`arch/x86/entry/entry_64.S`). Work
+    /// of an I/O ring is done on the way out of whatever call comes next, whose arguments have nothing to do with it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::read`].
+    #[inline(always)]
+    pub unsafe fn is_running(registers: u64) -> bool {
+        const ENOSYS: i64 = 38;
+        // SAFETY: the caller's promise.
+        unsafe { read::known_field::<i64>(registers, register::AX) == -ENOSYS }
+    }
+
     /// Only the number.
     ///
     /// # Safety
@@ -71,14 +85,14 @@ impl Call {
         unsafe { read::known_field(registers, register::ORIG_AX) }
     }
 
-    /// Where the bytes are; `scratch` is the slot of the program that asks.
+    /// Where the bytes are.
     #[inline(always)]
-    pub fn payload(&self, scratch: u32) -> Payload {
+    pub fn payload(&self) -> Payload {
         match self.number {
             READ | WRITE | RECVFROM | SENDTO => Payload::buffer(self.second),
-            READV | WRITEV | PREADV2 | PWRITEV2 => Payload::vector(self.second, self.third, scratch),
+            READV | WRITEV | PREADV2 | PWRITEV2 => Payload::vector(self.second, self.third),
             RECVMSG | SENDMSG => {
-                Message::read(self.second).map_or(Payload::NONE, |message| message.payload(scratch))
+                Message::read(self.second).map_or(Payload::NONE, |message| message.payload())
             }
             _ => Payload::NONE,
         }
@@ -112,7 +126,7 @@ impl Message {
     }
 
     #[inline(always)]
-    pub fn payload(&self, scratch: u32) -> Payload {
-        Payload::vector(self.buffers, self.count, scratch)
+    pub fn payload(&self) -> Payload {
+        Payload::vector(self.buffers, self.count)
     }
 }

@@ -10,9 +10,10 @@ use spanhound_common::{
     record::{ActorRecord, CLOSED_TOTALS, Kind},
 };
 
+use super::connect;
 use crate::{
     config::offset,
-    connection::{Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNWANTED},
+    connection::{self, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNWANTED},
     emit,
     maps::CONNECTIONS,
     read,
@@ -24,6 +25,7 @@ pub fn socket_destroyed(ctx: BtfTracePointContext) -> i32 {
     let sock: u64 = ctx.arg(0);
     // SAFETY: copied at once; nobody uses the socket any more.
     let Some(known) = unsafe { CONNECTIONS.get(sock) }.copied() else {
+        connect::given_up(sock);
         return 0;
     };
     let _ = CONNECTIONS.remove(sock);
@@ -90,7 +92,9 @@ fn closed(sock: u64, known: &Connection) {
         known.flags & SEQUENCE_IN,
     );
     let totals = match (sent, received) {
-        (Some(sent), Some(received)) => {
+        // Without the counters it was met with, its numbers mean nothing: a connection thrown away (SO_LINGER of zero, or
+        // connected to nowhere) begins new ones, and one that went unseen left its place to another.
+        (Some(sent), Some(received)) if connection::began_at(sock, known.first_in) => {
             let unseen = sent.saturating_sub(known.seen_out) + received.saturating_sub(known.seen_in);
             if unseen > 0 {
                 emit::lost(Loss::UnseenBytes, unseen);

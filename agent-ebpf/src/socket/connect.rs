@@ -9,11 +9,13 @@ use aya_ebpf::{
     maps::LruHashMap,
     programs::BtfTracePointContext,
 };
-use spanhound_common::{
-    ConnectingRecord, Loss, limits::CONNECTING_DEFAULT, record::Kind, rule::PROCESS_CHOSEN,
-};
+use spanhound_common::{ConnectingRecord, Loss, limits::CONNECTING_DEFAULT, record::Kind};
 
-use crate::{actor::Current, config::switch, connection, emit};
+use crate::{
+    actor::{self, Current},
+    connection, emit,
+    stream::PROGRAM_CONNECT,
+};
 
 /// Numbers of connections that are being made, by address of the kernel's `struct sock`.
 #[map]
@@ -30,12 +32,11 @@ pub fn connection_begun(ctx: BtfTracePointContext) -> i32 {
     if state != TCP_SYN_SENT {
         return 0;
     }
-    let Some(current) = Current::wanted() else { return 0 };
-    // Ports are looked at when the connection has both of them.
-    if switch::chosen_only() != 0 && switch::port_rules() == 0 && current.rule.flags & PROCESS_CHOSEN == 0 {
+    if !actor::wanted() {
         return 0;
     }
-    let number = connection::number();
+    let current = Current::thread();
+    let number = connection::number(PROGRAM_CONNECT);
     if CONNECTING.insert(ctx.arg::<u64>(0), number, 0).is_err() {
         return 0;
     }
@@ -46,7 +47,7 @@ pub fn connection_begun(ctx: BtfTracePointContext) -> i32 {
             connection: number,
             // SAFETY: the helper has no preconditions.
             time_ns: unsafe { bpf_ktime_get_ns() },
-            actor: current.record(),
+            actor: current.record(&current.rule()),
         },
         Loss::RingFullConnecting,
     );
@@ -60,4 +61,10 @@ pub fn number_of(sock: u64) -> Option<u64> {
     let number = unsafe { CONNECTING.get(sock) }.copied()?;
     let _ = CONNECTING.remove(sock);
     Some(number)
+}
+
+/// The socket went before it moved data: the number must not go to the next one at its address.
+#[inline(always)]
+pub fn given_up(sock: u64) {
+    let _ = CONNECTING.remove(sock);
 }

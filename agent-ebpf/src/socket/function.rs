@@ -16,6 +16,7 @@ use spanhound_common::{Loss, limits::BUFFERS_MAX};
 
 use super::call::{MSG_ERRQUEUE, MSG_PEEK};
 use crate::{
+    actor,
     config::{known, offset, switch},
     emit,
     maps::CALLS,
@@ -23,9 +24,6 @@ use crate::{
     read,
     stream::{Moved, moved},
 };
-
-const SCRATCH_SEND: u32 = 0;
-const SCRATCH_RECEIVE: u32 = 1;
 
 /// What a kretprobe needs of its function's entry.
 #[derive(Clone, Copy)]
@@ -47,45 +45,48 @@ macro_rules! word {
 }
 
 macro_rules! sent {
-    ($($name:ident)*) => { $(
+    ($($name:ident = $program:literal)*) => { $(
         /// `int f(struct socket *, struct msghdr *, size_t)`.
         #[fexit]
         pub fn $name(ctx: FExitContext) -> i32 {
-            returned(word!(ctx, 0), word!(ctx, 1), word!(ctx, 3), true);
+            seen(word!(ctx, 0), word!(ctx, 1), word!(ctx, 3), true, $program);
             0
         }
     )* };
 }
 
 macro_rules! received {
-    ($($name:ident)*) => { $(
+    ($($name:ident = $program:literal)*) => { $(
         /// `int f(struct socket *, struct msghdr *, size_t, int flags)`.
         #[fexit]
         pub fn $name(ctx: FExitContext) -> i32 {
             if word!(ctx, 3) & (MSG_PEEK | MSG_ERRQUEUE) == 0 {
-                returned(word!(ctx, 0), word!(ctx, 1), word!(ctx, 4), false);
+                seen(word!(ctx, 0), word!(ctx, 1), word!(ctx, 4), false, $program);
             }
             0
         }
     )* };
 }
 
-sent!(inet_sent inet6_sent unix_sent);
-received!(inet_received inet6_received unix_received);
+sent!(inet_sent = 0 inet6_sent = 2 unix_sent = 4);
+received!(inet_received = 1 inet6_received = 3 unix_received = 5);
 
-/// `ssize_t inet_sendpage(struct socket *, struct page *, int, size_t, int)` (until Linux 6.4): pages are never in the
-/// process's memory as far as we can see.
-#[fexit]
-pub fn pages_sent(ctx: FExitContext) -> i32 {
-    returned(word!(ctx, 0), 0, word!(ctx, 5), true);
-    0
+macro_rules! pages {
+    ($($name:ident = $program:literal, $out:literal;)*) => { $(
+        /// `ssize_t f(struct socket *, _, _, _, _)`: pages are never in the process's memory as far as we can see.
+        #[fexit]
+        pub fn $name(ctx: FExitContext) -> i32 {
+            seen(word!(ctx, 0), 0, word!(ctx, 5), $out, $program);
+            0
+        }
+    )* };
 }
 
-/// `ssize_t tcp_splice_read(struct socket *, loff_t *, struct pipe_inode_info *, size_t, unsigned int)`.
-#[fexit]
-pub fn pages_received(ctx: FExitContext) -> i32 {
-    returned(word!(ctx, 0), 0, word!(ctx, 5), false);
-    0
+pages! {
+    pages_sent = 6, true;
+    pages_received = 7, false;
+    unix_pages_sent = 8, true;
+    unix_pages_received = 9, false;
 }
 
 #[kprobe]
@@ -121,13 +122,16 @@ pub fn pages_receive_entered(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn function_returned(ctx: RetProbeContext) -> u32 {
+    if !actor::wanted() {
+        return 0;
+    }
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: this thread's own entry.
     match unsafe { CALLS.get(thread) }.copied() {
         Some(call) => {
             let _ = CALLS.remove(thread);
             if call.socket != 0 {
-                returned(call.socket, call.message, ctx.ret(), call.out != 0);
+                seen(call.socket, call.message, ctx.ret(), call.out != 0, 0);
             }
         }
         None if ctx.ret::<i32>() > 0 => emit::lost(Loss::CallForgotten, 1),
@@ -138,7 +142,9 @@ pub fn function_returned(ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn entered(socket: Option<u64>, message: Option<u64>, out: bool) {
-    if let (Some(socket), Some(message)) = (socket, message) {
+    if let (Some(socket), Some(message)) = (socket, message)
+        && actor::wanted()
+    {
         let call = Entered {
             socket,
             message,
@@ -149,27 +155,29 @@ fn entered(socket: Option<u64>, message: Option<u64>, out: bool) {
     }
 }
 
+/// The function returned: an `int`; of a longer result the count still fits.
 #[inline(always)]
-fn returned(socket: u64, message: u64, returned: u64, out: bool) {
-    // The functions return an `int`; of a longer result the count still fits.
-    let bytes = returned as u32 as i32;
-    if bytes <= 0 {
+fn seen(socket: u64, message: u64, returned: u64, out: bool, program: u32) {
+    let bytes = returned as u32;
+    if bytes as i32 <= 0 || !actor::wanted() {
         return;
     }
     let Some(sock) = read::kernel::<u64>(socket, offset::socket_sk()) else {
         return;
     };
-    let payload = payload(
-        message,
-        bytes as u64,
-        if out { SCRATCH_SEND } else { SCRATCH_RECEIVE },
-    );
-    moved(&Moved::stream(sock, out, bytes as u64, payload));
+    moved(&Moved {
+        sock,
+        out,
+        bytes,
+        settled: true,
+        program,
+        payload: payload(message, bytes as u64),
+    });
 }
 
 /// Where the bytes are that the message's iterator passed over last.
 #[inline(always)]
-fn payload(message: u64, bytes: u64, scratch: u32) -> Payload {
+fn payload(message: u64, bytes: u64) -> Payload {
     if message == 0 || !known(offset::msghdr_iter()) {
         return Payload::NONE;
     }
@@ -188,18 +196,18 @@ fn payload(message: u64, bytes: u64, scratch: u32) -> Payload {
     if kind != switch::iterator_vector() {
         return Payload::NONE;
     }
-    backward(place, at, bytes, scratch)
+    backward(place, at, bytes)
 }
 
 /// Goes back from the `at`th byte of a buffer to the one `bytes` before it.
 #[inline(always)]
-fn backward(last: u64, at: u64, bytes: u64, scratch: u32) -> Payload {
+fn backward(last: u64, at: u64, bytes: u64) -> Payload {
     const STEP: u64 = size_of::<Buffer>() as u64;
     let mut place = last;
     let mut missing = bytes;
     let mut len = at;
-    let mut steps = 0u64;
-    while steps < BUFFERS_MAX as u64 {
+    let mut steps = 0u32;
+    while steps < BUFFERS_MAX {
         if missing <= len {
             break;
         }
@@ -214,14 +222,10 @@ fn backward(last: u64, at: u64, bytes: u64, scratch: u32) -> Payload {
     if missing > len {
         return Payload::NONE;
     }
-    // From the addresses, not from the steps: a count the verifier knows exactly makes it follow every count by itself
-    // through all that comes after.
-    let buffers = black_box(last).wrapping_sub(black_box(place)) / STEP + 1;
     Payload {
         address: place,
-        buffers,
+        buffers: black_box(steps) + 1,
         array_in_kernel: true,
-        skip: len - missing,
-        scratch,
+        skip: (len - missing) as u32,
     }
 }

@@ -8,14 +8,13 @@ use spanhound_common::{Loss, limits::MESSAGES_MAX};
 
 use super::call::{self, Call, MSG_ERRQUEUE, MSG_PEEK, Message};
 use crate::{
+    actor,
     config::offset,
-    emit,
-    payload::Payload,
-    read,
+    emit, read,
     stream::{Moved, moved},
 };
 
-const SCRATCH: u32 = 2;
+const PROGRAM: u32 = 0;
 
 /// `sys_exit(regs, ret)` of `include/trace/events/syscalls.h`.
 #[btf_tracepoint(function = "sys_exit")]
@@ -33,6 +32,9 @@ pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
         call::SPLICE => false,
         _ => return 0,
     };
+    if !actor::wanted() {
+        return 0;
+    }
     // SAFETY: as above.
     let call = unsafe { Call::read(registers) };
     if call.receive_flags() & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
@@ -48,16 +50,23 @@ pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     if call.number == call::RECVMMSG || call.number == call::SENDMMSG {
-        batch(sock, out, &call, returned as u64);
+        batch(sock, out, call.second, returned as u64);
     } else {
-        moved(&Moved::stream(sock, out, returned as u64, call.payload(SCRATCH)));
+        moved(&Moved {
+            sock,
+            out,
+            bytes: returned as u32,
+            settled: true,
+            program: PROGRAM,
+            payload: call.payload(),
+        });
     }
     0
 }
 
 /// `struct mmsghdr`: a `struct user_msghdr` (56 bytes) and how much of it moved.
-#[inline(never)]
-fn batch(sock: u64, out: bool, call: &Call, messages: u64) {
+#[inline(always)]
+fn batch(sock: u64, out: bool, array: u64, messages: u64) {
     const MESSAGE_BYTES: u64 = 64;
     const LEN_AT: u64 = 56;
     if messages > MESSAGES_MAX as u64 {
@@ -68,16 +77,21 @@ fn batch(sock: u64, out: bool, call: &Call, messages: u64) {
         if index >= messages {
             break;
         }
-        let at = call.second.wrapping_add(index * MESSAGE_BYTES);
+        let at = array.wrapping_add(index * MESSAGE_BYTES);
         index += 1;
-        let (Some(message), Some(len)) = (Message::read(at), read::user::<u32>(at + LEN_AT)) else {
+        let (Some(message), Some(bytes)) = (Message::read(at), read::user::<u32>(at + LEN_AT)) else {
+            emit::lost(Loss::UnseenMessages, 1);
             break;
         };
-        // The first buffer of each: a loop within this one is more than the verifier follows to the end.
-        let address = read::user::<u64>(message.buffers).unwrap_or(0);
-        let mut one = Moved::stream(sock, out, len as u64, Payload::buffer(address));
-        one.settled = false;
-        moved(&one);
+        moved(&Moved {
+            sock,
+            out,
+            bytes,
+            // Only the last one's number is the socket's.
+            settled: index == messages,
+            program: PROGRAM,
+            payload: message.payload(),
+        });
     }
 }
 

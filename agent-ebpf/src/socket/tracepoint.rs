@@ -3,41 +3,55 @@
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
 };
 
 use super::call::{Call, MSG_ERRQUEUE, MSG_PEEK};
 use crate::{
+    actor,
     payload::Payload,
     stream::{Moved, moved},
 };
 
 /// `sock_send_length(sk, ret, flags)` of `include/trace/events/sock.h`.
-#[btf_tracepoint(function = "sock_send_length")]
-pub fn socket_sent(ctx: BtfTracePointContext) -> i32 {
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn socket_sent(ctx: RawTracePointContext) -> i32 {
     let bytes: i32 = ctx.arg(1);
-    if bytes > 0 {
-        moved(&Moved::stream(ctx.arg(0), true, bytes as u64, payload(0)));
+    if bytes > 0 && actor::wanted() {
+        tell(ctx.arg(0), bytes, true);
     }
     0
 }
 
 /// `sock_recv_length(sk, ret, flags)`.
-#[btf_tracepoint(function = "sock_recv_length")]
-pub fn socket_received(ctx: BtfTracePointContext) -> i32 {
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn socket_received(ctx: RawTracePointContext) -> i32 {
     let bytes: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
-    if bytes > 0 && flags as u64 & (MSG_PEEK | MSG_ERRQUEUE) == 0 {
-        moved(&Moved::stream(ctx.arg(0), false, bytes as u64, payload(1)));
+    if bytes > 0 && flags as u64 & (MSG_PEEK | MSG_ERRQUEUE) == 0 && actor::wanted() {
+        tell(ctx.arg(0), bytes, false);
     }
     0
 }
 
 #[inline(always)]
-fn payload(scratch: u32) -> Payload {
+fn tell(sock: u64, bytes: i32, out: bool) {
     // SAFETY: the helpers have no preconditions; they exist wherever these tracepoints do.
     let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
     // SAFETY: the helper returns the current thread's saved registers.
-    unsafe { Call::read(registers) }.payload(scratch)
+    let payload = if unsafe { Call::is_running(registers) } {
+        // SAFETY: as above.
+        unsafe { Call::read(registers) }.payload()
+    } else {
+        Payload::NONE
+    };
+    moved(&Moved {
+        sock,
+        out,
+        bytes: bytes as u32,
+        settled: true,
+        program: out as u32,
+        payload,
+    });
 }

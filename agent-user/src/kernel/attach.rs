@@ -1,6 +1,9 @@
 //! Attach: for each event the cheapest way the kernel accepts, decided by trying.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
 use aya::{
     Btf, Ebpf,
@@ -31,6 +34,8 @@ pub(super) struct Attaching<'a> {
     pub(super) btf: &'a Btf,
     /// Argument counts of the kernel functions in the table.
     pub(super) arguments: &'a HashMap<&'static str, u32>,
+    /// Tracepoints of the table that are there.
+    pub(super) tracepoints: &'a HashSet<&'static str>,
 }
 
 /// Attaches one way of every hook.
@@ -97,6 +102,41 @@ fn allowed(hook: &'static Hook, choice: TierChoice) -> impl Iterator<Item = &'st
     })
 }
 
+/// One program of the table on one kernel function or tracepoint, tried by itself.
+#[derive(Clone, Debug)]
+pub(super) struct Trial {
+    pub event: &'static str,
+    pub tier: &'static str,
+    pub program: &'static str,
+    pub target: &'static str,
+    /// Instructions the verifier went through (Linux 5.16), or why it was refused.
+    pub outcome: Result<Option<u32>, String>,
+    pub took: Duration,
+}
+
+/// Attaches every program of the table on its own, and lets it go.
+pub(super) fn try_every(attaching: &mut Attaching<'_>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for hook in HOOKS {
+        for way in hook.ways {
+            for probe in way.probes {
+                let started = Instant::now();
+                let outcome = attaching.probe(probe);
+                trials.push(Trial {
+                    event: hook.event,
+                    tier: way.tier.name(),
+                    program: probe.program,
+                    target: probe.target,
+                    outcome,
+                    took: started.elapsed(),
+                });
+                attaching.detach(probe);
+            }
+        }
+    }
+    trials
+}
+
 /// What a way sits on, and what it does without.
 type Attached = (Vec<&'static str>, Vec<String>);
 
@@ -106,7 +146,7 @@ impl Attaching<'_> {
         let (mut targets, mut refused) = (Vec::new(), Vec::new());
         for probe in way.probes {
             match self.probe(probe) {
-                Ok(()) => {
+                Ok(_) => {
                     if targets.last() != Some(&probe.target) {
                         targets.push(probe.target);
                     }
@@ -123,7 +163,8 @@ impl Attaching<'_> {
         Ok((targets, refused))
     }
 
-    fn probe(&mut self, probe: &Probe) -> Result<(), String> {
+    /// Loads and attaches; the instructions the verifier went through.
+    fn probe(&mut self, probe: &Probe) -> Result<Option<u32>, String> {
         if let Some(wanted) = probe.arguments {
             match self.arguments.get(probe.target) {
                 None => return Err("not in this kernel".into()),
@@ -141,6 +182,15 @@ impl Attaching<'_> {
             Program::BtfTracePoint(program) => program
                 .load(probe.target, self.btf)
                 .and_then(|()| program.attach().map(drop)),
+            Program::RawTracePoint(program) => {
+                // Asked first: without the tracepoint the kernel may lack what the program calls, too.
+                if !self.tracepoints.contains(probe.target) {
+                    return Err("not in this kernel".into());
+                }
+                program
+                    .load()
+                    .and_then(|()| program.attach(probe.target).map(drop))
+            }
             Program::FExit(program) => program
                 .load(probe.target, self.btf)
                 .and_then(|()| program.attach().map(drop)),
@@ -157,22 +207,17 @@ impl Attaching<'_> {
             _ => return Err("the program is of a kind the table does not know".into()),
         };
         done.map_err(|error| reason(&error))?;
-        if let Ok(info) = program.info() {
-            let verified = info.verified_instruction_count();
-            tracing::debug!(
-                program = probe.program,
-                target = probe.target,
-                ?verified,
-                "attached"
-            );
-        }
-        Ok(())
+        Ok(program
+            .info()
+            .ok()
+            .and_then(|info| info.verified_instruction_count()))
     }
 
     fn detach(&mut self, probe: &Probe) {
         // That it was not loaded in the first place is no failure.
         let _ = match self.programs.program_mut(probe.program) {
             Some(Program::BtfTracePoint(program)) => program.unload(),
+            Some(Program::RawTracePoint(program)) => program.unload(),
             Some(Program::FExit(program)) => program.unload(),
             Some(Program::FEntry(program)) => program.unload(),
             Some(Program::KProbe(program)) => program.unload(),

@@ -8,11 +8,11 @@ use aya::{
 };
 use spanhound_common::{
     ConnectionSetting, Layout, Loss, PortRule, ProcessRule, limits,
-    rule::{BUDGET_IGNORED, PROCESS_IGNORED, setting_slot},
+    rule::{BUDGET_IGNORED, PROCESS_CHOSEN, PROCESS_IGNORED, exception_bit, setting_slot},
 };
 
 use super::{
-    attach::{self, Attaching, HookStatus},
+    attach::{self, Attaching, HookStatus, Trial},
     btf::BtfError,
     decode::decode,
     go::GoProbes,
@@ -74,6 +74,13 @@ pub struct Settings {
     pub ports: Vec<(u16, PortRule)>,
 }
 
+impl Settings {
+    /// Whether processes without a rule are left at once (a chosen port may make any process's connection wanted).
+    pub(super) fn rest_ignored(&self) -> bool {
+        self.chosen_only && self.ports.is_empty()
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -130,6 +137,8 @@ pub struct Capture {
     settings: Array<MapData, ConnectionSetting>,
     setting_slots: u32,
     processes: HashMap<MapData, u32, ProcessRule>,
+    exceptions: Array<MapData, u64>,
+    rest_ignored: bool,
     rules: Array<MapData, u32>,
     rules_changed: u32,
     losses: PerCpuArray<MapData, u64>,
@@ -152,6 +161,7 @@ impl Capture {
             layout,
             btf,
             arguments,
+            tracepoints,
         } = load::load(settings)?;
         let map_bytes = programs.maps().map(|(_, map)| memory::map_bytes(map)).sum();
         let mut this = Self {
@@ -162,6 +172,9 @@ impl Capture {
             setting_slots: limits::SETTINGS_DEFAULT,
             processes: HashMap::try_from(take(&mut programs, "PROCESSES")?)
                 .map_err(|e| CaptureError::Map("PROCESSES", e))?,
+            exceptions: Array::try_from(take(&mut programs, "EXCEPTIONS")?)
+                .map_err(|e| CaptureError::Map("EXCEPTIONS", e))?,
+            rest_ignored: settings.rest_ignored(),
             rules: Array::try_from(take(&mut programs, "RULES")?)
                 .map_err(|e| CaptureError::Map("RULES", e))?,
             rules_changed: 0,
@@ -194,9 +207,25 @@ impl Capture {
             programs: &mut this.programs,
             btf: &btf,
             arguments: &arguments,
+            tracepoints: &tracepoints,
         };
         this.hooks = attach::attach(&mut attaching, settings.tier)?;
         Ok(this)
+    }
+
+    /// Tries every program of the probe table by itself, and lets all go again.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing can be loaded at all.
+    pub(super) fn try_every(settings: &Settings) -> Result<Vec<Trial>, CaptureError> {
+        let mut loaded = load::load(settings)?;
+        Ok(attach::try_every(&mut Attaching {
+            programs: &mut loaded.programs,
+            btf: &loaded.btf,
+            arguments: &loaded.arguments,
+            tracepoints: &loaded.tracepoints,
+        }))
     }
 
     /// Hands over up to `limit` waiting events, borrowed from the ring buffer, and says how many there were. Returns
@@ -238,6 +267,11 @@ impl Capture {
             self.refused_settings += 1;
             return;
         }
+        let exception = match self.rest_ignored {
+            true => rule.flags & PROCESS_CHOSEN != 0,
+            false => rule.flags & PROCESS_IGNORED != 0,
+        };
+        self.set_exception(pid, exception);
         // Connections judged by the rules before are judged again.
         self.rules_changed = self.rules_changed.wrapping_add(1);
         if self.rules.set(0, self.rules_changed, 0).is_err() {
@@ -255,6 +289,19 @@ impl Capture {
         self.go.forget(&mut self.programs, pid);
         // Absent is what is wanted.
         let _ = self.processes.remove(&pid);
+        self.set_exception(pid, false);
+    }
+
+    fn set_exception(&mut self, pid: u32, exception: bool) {
+        let (word, bit) = exception_bit(pid);
+        let Ok(before) = self.exceptions.get(&word, 0) else {
+            self.refused_settings += 1;
+            return;
+        };
+        let after = if exception { before | bit } else { before & !bit };
+        if after != before && self.exceptions.set(word, after, 0).is_err() {
+            self.refused_settings += 1;
+        }
     }
 
     /// Every loss counter of the kernel side, in the order of [`Loss::ALL`].

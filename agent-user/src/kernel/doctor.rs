@@ -7,6 +7,7 @@ use std::{fmt, fs};
 
 use super::{
     HookStatus, Settings,
+    attach::Trial,
     btf::Btf,
     capture::{Capture, CaptureError},
     layout, privileges,
@@ -22,10 +23,16 @@ pub struct Report {
     absent_fields: Option<Vec<String>>,
     hooks: Result<Vec<HookStatus>, CaptureError>,
     map_bytes: u64,
+    trials: Vec<Trial>,
 }
 
-/// Tries everything `run` would use.
-pub fn examine(settings: &Settings) -> Report {
+/// Tries everything `run` would use; with `every_hook`, then also each program of the table by itself.
+pub fn examine(settings: &Settings, every_hook: bool) -> Report {
+    let trials = match every_hook {
+        // What does not load says so below.
+        true => Capture::try_every(settings).unwrap_or_default(),
+        false => Vec::new(),
+    };
     let capture = Capture::start(settings);
     Report {
         kernel: line("/proc/sys/kernel/osrelease").unwrap_or_else(|| "unknown".into()),
@@ -36,6 +43,7 @@ pub fn examine(settings: &Settings) -> Report {
             .and_then(|bytes| Btf::parse(&bytes).ok().map(|btf| layout::resolve(&btf).1)),
         map_bytes: capture.as_ref().map_or(0, Capture::map_bytes),
         hooks: capture.map(|capture| capture.hooks().to_vec()),
+        trials,
     }
 }
 
@@ -64,6 +72,22 @@ impl fmt::Display for Report {
             )?,
             Some(absent) if absent.is_empty() => writeln!(out, "type information  complete")?,
             Some(absent) => writeln!(out, "type information  without {}", absent.join(", "))?,
+        }
+        if !self.trials.is_empty() {
+            writeln!(out, "\nEvery program by itself:")?;
+        }
+        for trial in &self.trials {
+            let outcome = match &trial.outcome {
+                Ok(Some(verified)) => format!("taken, {verified} instructions verified"),
+                Ok(None) => "taken".to_owned(),
+                Err(reason) => format!("refused: {reason}"),
+            };
+            let (event, tier, program, target) = (trial.event, trial.tier, trial.program, trial.target);
+            let took_ms = trial.took.as_millis();
+            writeln!(
+                out,
+                "    {event}: {tier} {program} on {target}: {outcome} ({took_ms} ms)"
+            )?;
         }
         match &self.hooks {
             Ok(hooks) => {
@@ -94,8 +118,9 @@ fn line(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::kernel::probes::HOOKS;
 
     fn report(hooks: Result<Vec<HookStatus>, CaptureError>) -> Report {
         Report {
@@ -105,13 +130,21 @@ mod tests {
             absent_fields: Some(vec!["iov_iter.ubuf".into()]),
             hooks,
             map_bytes: 4096,
+            trials: vec![Trial {
+                event: "data through sockets",
+                tier: "kprobe",
+                program: "send_entered",
+                target: "inet_sendmsg",
+                outcome: Err("no kprobes".into()),
+                took: Duration::from_millis(7),
+            }],
         }
     }
 
     #[test]
     fn it_says_what_serves_and_why_nothing_better_does() {
         let hook = HookStatus {
-            event: HOOKS[0].event,
+            event: "data through sockets",
             tier: Some("tracepoint"),
             targets: vec!["sock_send_length"],
             refused: vec!["fentry: inet_sendmsg refused: not supported".into()],
@@ -125,6 +158,8 @@ mod tests {
         );
         assert!(text.contains("    fentry: inet_sendmsg refused"), "{text}");
         assert!(text.contains("without iov_iter.ubuf"), "{text}");
+        let trial = "kprobe send_entered on inet_sendmsg: refused: no kprobes (7 ms)";
+        assert!(text.contains(trial), "{text}");
     }
 
     #[test]

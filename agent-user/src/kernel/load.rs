@@ -1,6 +1,9 @@
 //! Load: the embedded programs go into the kernel, with what this kernel's layout and the settings say.
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use aya::EbpfLoader;
 use spanhound_common::{Layout, Switches, limits};
@@ -23,6 +26,8 @@ pub(super) struct Loaded {
     pub btf: aya::Btf,
     /// Argument counts of the kernel functions the probe table names, those that are there.
     pub arguments: HashMap<&'static str, u32>,
+    /// Tracepoints the probe table names, those that are there.
+    pub tracepoints: HashSet<&'static str>,
 }
 
 /// Whether this agent carries programs.
@@ -43,6 +48,9 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
     let arguments = probes::targets()
         .filter_map(|target| Some((target, described.argument_count(target)?)))
         .collect();
+    let tracepoints = probes::targets()
+        .filter(|target| described.has_tracepoint(target))
+        .collect();
     drop(described);
     let btf = aya::Btf::parse(&bytes, aya::Endianness::default())
         .map_err(|error| CaptureError::Load(Box::new(error.into())))?;
@@ -56,6 +64,7 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         },
         chosen_only: settings.chosen_only.into(),
         port_rules: (!settings.ports.is_empty()).into(),
+        rest_ignored: settings.rest_ignored().into(),
         default_bytes: settings.default_bytes.min(limits::CAPTURE_BYTES_MAX),
         setting_mask: limits::SETTINGS_DEFAULT - 1,
         wake_bytes: ring_bytes / 4,
@@ -64,7 +73,6 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         iterator_buffer: iterator.buffer,
         iterator_vector: iterator.vector,
         iterator_mask: iterator.mask,
-        reserved: 0,
     };
     let programs = EbpfLoader::new()
         .btf(Some(&btf))
@@ -80,6 +88,7 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         layout,
         btf,
         arguments,
+        tracepoints,
     })
 }
 

@@ -75,70 +75,9 @@ const fn probe(program: &'static str, target: &'static str) -> Probe {
     }
 }
 
+/// In the order they are attached. Data comes last: a socket that was met before its end can be seen would stay known, and
+/// the next one at its address be taken for it.
 pub(super) static HOOKS: &[Hook] = &[
-    Hook {
-        event: "data through sockets",
-        needed: true,
-        ways: &[
-            Way {
-                tier: Tier::Fentry,
-                probes: &[
-                    probe("inet_sent", "inet_sendmsg").taking(3),
-                    probe("inet_received", "inet_recvmsg").taking(4),
-                    probe("inet6_sent", "inet6_sendmsg").taking(3).optional(),
-                    probe("inet6_received", "inet6_recvmsg").taking(4).optional(),
-                    probe("unix_sent", "unix_stream_sendmsg").taking(3).optional(),
-                    probe("unix_received", "unix_stream_recvmsg").taking(4).optional(),
-                    probe("pages_sent", "inet_sendpage").taking(5).optional(),
-                    probe("pages_received", "tcp_splice_read").taking(5).optional(),
-                ],
-            },
-            Way {
-                tier: Tier::Kprobe,
-                probes: &[
-                    probe("send_entered", "inet_sendmsg").taking(3),
-                    probe("function_returned", "inet_sendmsg"),
-                    probe("receive_entered", "inet_recvmsg").taking(4),
-                    probe("function_returned", "inet_recvmsg"),
-                    probe("send_entered", "inet6_sendmsg").taking(3).optional(),
-                    probe("function_returned", "inet6_sendmsg").optional(),
-                    probe("receive_entered", "inet6_recvmsg").taking(4).optional(),
-                    probe("function_returned", "inet6_recvmsg").optional(),
-                    probe("send_entered", "unix_stream_sendmsg").taking(3).optional(),
-                    probe("function_returned", "unix_stream_sendmsg").optional(),
-                    probe("receive_entered", "unix_stream_recvmsg")
-                        .taking(4)
-                        .optional(),
-                    probe("function_returned", "unix_stream_recvmsg").optional(),
-                    probe("pages_send_entered", "inet_sendpage").taking(5).optional(),
-                    probe("function_returned", "inet_sendpage").optional(),
-                    probe("pages_receive_entered", "tcp_splice_read")
-                        .taking(5)
-                        .optional(),
-                    probe("function_returned", "tcp_splice_read").optional(),
-                ],
-            },
-            Way {
-                tier: Tier::Tracepoint,
-                probes: &[
-                    probe("socket_sent", "sock_send_length"),
-                    probe("socket_received", "sock_recv_length"),
-                ],
-            },
-            Way {
-                tier: Tier::Syscall,
-                probes: &[probe("call_returned", "sys_exit")],
-            },
-        ],
-    },
-    Hook {
-        event: "TCP connections begun",
-        needed: false,
-        ways: &[Way {
-            tier: Tier::Tracepoint,
-            probes: &[probe("connection_begun", "inet_sock_set_state")],
-        }],
-    },
     Hook {
         event: "TCP connections closed",
         needed: true,
@@ -192,6 +131,83 @@ pub(super) static HOOKS: &[Hook] = &[
             tier: Tier::Tracepoint,
             probes: &[probe("process_exited", "sched_process_exit")],
         }],
+    },
+    Hook {
+        event: "TCP connections begun",
+        needed: false,
+        ways: &[Way {
+            tier: Tier::Tracepoint,
+            probes: &[probe("connection_begun", "inet_sock_set_state")],
+        }],
+    },
+    Hook {
+        event: "data through sockets",
+        needed: true,
+        ways: &[
+            Way {
+                tier: Tier::Fentry,
+                probes: &[
+                    probe("inet_sent", "inet_sendmsg").taking(3),
+                    probe("inet_received", "inet_recvmsg").taking(4),
+                    probe("inet6_sent", "inet6_sendmsg").taking(3).optional(),
+                    probe("inet6_received", "inet6_recvmsg").taking(4).optional(),
+                    probe("unix_sent", "unix_stream_sendmsg").taking(3).optional(),
+                    probe("unix_received", "unix_stream_recvmsg").taking(4).optional(),
+                    probe("pages_sent", "inet_sendpage").taking(5).optional(),
+                    probe("pages_received", "tcp_splice_read").taking(5).optional(),
+                    probe("unix_pages_sent", "unix_stream_sendpage")
+                        .taking(5)
+                        .optional(),
+                    probe("unix_pages_received", "unix_stream_splice_read")
+                        .taking(5)
+                        .optional(),
+                ],
+            },
+            Way {
+                tier: Tier::Kprobe,
+                probes: &[
+                    probe("send_entered", "inet_sendmsg").taking(3),
+                    probe("function_returned", "inet_sendmsg"),
+                    probe("receive_entered", "inet_recvmsg").taking(4),
+                    probe("function_returned", "inet_recvmsg"),
+                    probe("send_entered", "inet6_sendmsg").taking(3).optional(),
+                    probe("function_returned", "inet6_sendmsg").optional(),
+                    probe("receive_entered", "inet6_recvmsg").taking(4).optional(),
+                    probe("function_returned", "inet6_recvmsg").optional(),
+                    probe("send_entered", "unix_stream_sendmsg").taking(3).optional(),
+                    probe("function_returned", "unix_stream_sendmsg").optional(),
+                    probe("receive_entered", "unix_stream_recvmsg")
+                        .taking(4)
+                        .optional(),
+                    probe("function_returned", "unix_stream_recvmsg").optional(),
+                    probe("pages_send_entered", "inet_sendpage").taking(5).optional(),
+                    probe("function_returned", "inet_sendpage").optional(),
+                    probe("pages_receive_entered", "tcp_splice_read")
+                        .taking(5)
+                        .optional(),
+                    probe("function_returned", "tcp_splice_read").optional(),
+                    probe("pages_send_entered", "unix_stream_sendpage")
+                        .taking(5)
+                        .optional(),
+                    probe("function_returned", "unix_stream_sendpage").optional(),
+                    probe("pages_receive_entered", "unix_stream_splice_read")
+                        .taking(5)
+                        .optional(),
+                    probe("function_returned", "unix_stream_splice_read").optional(),
+                ],
+            },
+            Way {
+                tier: Tier::Tracepoint,
+                probes: &[
+                    probe("socket_sent", "sock_send_length"),
+                    probe("socket_received", "sock_recv_length"),
+                ],
+            },
+            Way {
+                tier: Tier::Syscall,
+                probes: &[probe("call_returned", "sys_exit")],
+            },
+        ],
     },
 ];
 
