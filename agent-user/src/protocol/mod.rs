@@ -9,6 +9,7 @@
 mod amqp;
 mod cassandra;
 mod clickhouse;
+mod compression;
 pub mod context;
 mod dns;
 mod dubbo;

@@ -5,11 +5,21 @@ use std::sync::Arc;
 use compact_str::{CompactString, format_compact};
 
 use super::frame::{self, CUSTOM_PAYLOAD, Header, TRACING, WARNING};
+use crate::protocol::compression::{self, Algorithm};
 use crate::protocol::reader::{Reader, lossy_text};
 use crate::protocol::statement::{self, Dialect, Statement};
 
 const ERROR_TEXT_MAX_BYTES: usize = 240;
 const TEXT_MAX_BYTES: usize = 128;
+
+/// A compressed body, as far as it is at hand. LZ4 comes with a length in front, whose first byte is 0 for anything below
+/// 16 MiB; a snappy block that holds something begins with another.
+pub(super) fn inflated(body: &[u8], limit: usize) -> Vec<u8> {
+    match body {
+        [0, _, _, _, block @ ..] => compression::beginning(Algorithm::Lz4, block, limit),
+        _ => compression::beginning(Algorithm::Snappy, body, limit),
+    }
+}
 
 /// A request, as far as it is at hand.
 #[derive(Default)]
@@ -28,9 +38,6 @@ pub(super) fn request(header: Header, body: &[u8], keep_literals: bool) -> Reque
         operation: CompactString::const_new(frame::opcode_name(header.opcode)),
         ..Request::default()
     };
-    if header.flags & frame::COMPRESSED != 0 {
-        return request;
-    }
     let mut reader = Reader::new(body);
     if header.flags & CUSTOM_PAYLOAD != 0 {
         skip_bytes_map(&mut reader);
@@ -109,10 +116,6 @@ pub(super) fn response(header: Header, body: &[u8]) -> Response {
         status: CompactString::const_new(frame::opcode_name(header.opcode)),
         ..Response::default()
     };
-    if header.flags & frame::COMPRESSED != 0 {
-        response.error = (header.opcode == 0).then(CompactString::default);
-        return response;
-    }
     let mut reader = Reader::new(body);
     if header.flags & TRACING != 0 {
         reader.take(16);

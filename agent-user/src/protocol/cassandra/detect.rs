@@ -1,6 +1,6 @@
 //! Is it Cassandra? An envelope whose body fits its opcode, or a segment whose header checks.
 
-use super::frame::{self, HEADER_BYTES, Header};
+use super::frame::{self, Header};
 use crate::protocol::{Opening, Side, Verdict};
 
 pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
@@ -26,10 +26,8 @@ fn score(side: Side, bytes: &[u8]) -> Verdict {
     match frame::header(side, bytes) {
         None => Verdict::NeedMore,
         Some(Some(header)) => {
-            let body = &bytes[HEADER_BYTES
-                ..bytes
-                    .len()
-                    .min(usize::try_from(header.bytes()).unwrap_or(usize::MAX))];
+            let end = usize::try_from(header.bytes()).unwrap_or(usize::MAX);
+            let body = &bytes[header.own_bytes().min(bytes.len())..bytes.len().min(end)];
             body_score(header, body, bytes.len() as u64)
         }
         Some(None) => match frame::segment(bytes, false) {
@@ -53,7 +51,11 @@ fn score(side: Side, bytes: &[u8]) -> Verdict {
 
 fn body_score(header: Header, body: &[u8], shown: u64) -> Verdict {
     if header.flags & (frame::COMPRESSED | frame::CUSTOM_PAYLOAD | frame::TRACING | frame::WARNING) != 0 {
-        return Verdict::Score(if shown == header.bytes() { 85 } else { 60 });
+        return match shown == header.bytes() {
+            true => Verdict::Score(85),
+            false if header.version < 3 => Verdict::Reject,
+            false => Verdict::Score(60),
+        };
     }
     let int = body.first_chunk().map(|int| u32::from_be_bytes(*int));
     let fits = match header.opcode {
@@ -73,7 +75,7 @@ fn body_score(header: Header, body: &[u8], shown: u64) -> Verdict {
         0x0d => body.first().map(|kind| *kind <= 2),
         0x00 => int.map(|code| code <= 0x2fff),
         0x08 => int.map(|kind| (1..=5).contains(&kind)),
-        0x03 | 0x0b | 0x0c => body
+        0x03 | 0x04 | 0x0b | 0x0c => body
             .first_chunk()
             .map(|length| (1..256).contains(&u16::from_be_bytes(*length))),
         _ => Some(header.body_bytes < 65_536),

@@ -1,11 +1,11 @@
 //! Envelopes and segments of the CQL binary protocol.
 //!
 //! Enters: bytes. Leaves: what lies at their front. Bounded: no allocation. Source: Apache Cassandra,
-//! doc/native_protocol_v3.spec to v5.spec.
+//! doc/native_protocol_v1.spec to v5.spec.
 
 use crate::protocol::Side;
 
-/// Of an envelope, version 3 and later.
+/// Of an envelope, version 3 and later. Streams of earlier ones are numbered by one byte.
 pub(super) const HEADER_BYTES: usize = 9;
 const BODY_MAX_BYTES: u32 = 256 << 20;
 
@@ -24,9 +24,18 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Of the header alone.
+    pub(super) fn own_bytes(self) -> usize {
+        if self.version < 3 {
+            HEADER_BYTES - 1
+        } else {
+            HEADER_BYTES
+        }
+    }
+
     /// Of the whole envelope.
     pub(super) fn bytes(self) -> u64 {
-        HEADER_BYTES as u64 + u64::from(self.body_bytes)
+        self.own_bytes() as u64 + u64::from(self.body_bytes)
     }
 }
 
@@ -34,16 +43,22 @@ impl Header {
 pub(super) fn header(side: Side, bytes: &[u8]) -> Option<Option<Header>> {
     let &version = bytes.first()?;
     let response = version & 0x80 != 0;
-    if !(3..=5).contains(&(version & 0x7f)) || response != (side == Side::Server) {
+    if !(1..=5).contains(&(version & 0x7f)) || response != (side == Side::Server) {
         return Some(None);
     }
-    let header = bytes.first_chunk::<HEADER_BYTES>()?;
+    let (stream, opcode, length) = if version & 0x7f < 3 {
+        let &[_, _, stream, opcode, ref length @ ..] = bytes.first_chunk::<8>()?;
+        (i16::from(stream as i8), opcode, *length)
+    } else {
+        let &[_, _, high, low, opcode, ref length @ ..] = bytes.first_chunk::<HEADER_BYTES>()?;
+        (i16::from_be_bytes([high, low]), opcode, *length)
+    };
     let found = Header {
         version: version & 0x7f,
-        flags: header[1],
-        stream: i16::from_be_bytes([header[2], header[3]]),
-        opcode: header[4],
-        body_bytes: u32::from_be_bytes([header[5], header[6], header[7], header[8]]),
+        flags: bytes[1],
+        stream,
+        opcode,
+        body_bytes: u32::from_be_bytes(length),
     };
     let fits = found.flags & !0x1f == 0
         && opcode_side(found.opcode) == Some(side)
@@ -54,7 +69,7 @@ pub(super) fn header(side: Side, bytes: &[u8]) -> Option<Option<Header>> {
 
 fn opcode_side(opcode: u8) -> Option<Side> {
     match opcode {
-        0x01 | 0x05 | 0x07 | 0x09 | 0x0a | 0x0b | 0x0d | 0x0f => Some(Side::Client),
+        0x01 | 0x04 | 0x05 | 0x07 | 0x09 | 0x0a | 0x0b | 0x0d | 0x0f => Some(Side::Client),
         0x00 | 0x02 | 0x03 | 0x06 | 0x08 | 0x0c | 0x0e | 0x10 => Some(Side::Server),
         _ => None,
     }
@@ -66,6 +81,7 @@ pub(super) fn opcode_name(opcode: u8) -> &'static str {
         0x01 => "STARTUP",
         0x02 => "READY",
         0x03 => "AUTHENTICATE",
+        0x04 => "CREDENTIALS",
         0x05 => "OPTIONS",
         0x06 => "SUPPORTED",
         0x07 => "QUERY",
@@ -87,6 +103,8 @@ pub(super) fn opcode_name(opcode: u8) -> &'static str {
 pub(super) struct Segment {
     pub(super) header_bytes: usize,
     pub(super) payload_bytes: u32,
+    /// Of the payload before it was compressed; 0 where it is not.
+    pub(super) inflated_bytes: u32,
     /// It holds whole envelopes; otherwise a part of one.
     pub(super) self_contained: bool,
 }
@@ -94,8 +112,7 @@ pub(super) struct Segment {
 /// Bytes of the checksum behind a segment's payload.
 pub(super) const TRAILER_BYTES: u64 = 4;
 
-/// `None`: too few bytes. `Some(None)`: the header's checksum does not fit. `compressed` segments have a longer header,
-/// and a payload that can be read only where its uncompressed length is 0.
+/// `None`: too few bytes. `Some(None)`: the header's checksum does not fit. `compressed` segments have a longer header.
 pub(super) fn segment(bytes: &[u8], compressed: bool) -> Option<Option<Segment>> {
     let length = if compressed { 5 } else { 3 };
     let header = bytes.get(..length + 3)?;
@@ -110,6 +127,11 @@ pub(super) fn segment(bytes: &[u8], compressed: bool) -> Option<Option<Segment>>
     Some(Some(Segment {
         header_bytes: length + 3,
         payload_bytes: (fields & 0x1_ffff) as u32,
+        inflated_bytes: if compressed {
+            (fields >> 17 & 0x1_ffff) as u32
+        } else {
+            0
+        },
         self_contained,
     }))
 }
@@ -156,6 +178,7 @@ mod tests {
             Some(Some(Segment {
                 header_bytes: 6,
                 payload_bytes: 100,
+                inflated_bytes: 0,
                 self_contained: true
             }))
         );

@@ -1,13 +1,13 @@
-//! Cassandra's CQL binary protocol, versions 3 to 5 (also ScyllaDB, DataStax). Source: Apache Cassandra,
-//! doc/native_protocol_v3.spec to v5.spec.
+//! Cassandra's CQL binary protocol, versions 1 to 5 (also ScyllaDB, DataStax). Source: Apache Cassandra,
+//! doc/native_protocol_v1.spec to v5.spec.
 //!
 //! Enters: bytes of both sides. Leaves: one exchange for each request, paired by stream id. Operation: the CQL verb, or the
 //! opcode's name (`PREPARE`, `BATCH`, `OPTIONS`; `EXECUTE` where the statement was not seen). Target: the statement without
 //! literals; of a batch, the first one. Status: an error's code (`0x2200`), otherwise the kind of result (`ROWS`, `VOID`) or the
 //! opcode's name. Events are one-way.
 //!
-//! Bounded: [`WANTED_BYTES`] of an envelope, statements as [`Prepared`] is, [`PREPARING_MAX`] being prepared. Deliberately
-//! absent: values, rows, passwords; bodies compressed (the exchange is there, its statement is not, and that is counted once).
+//! Bounded: [`WANTED_BYTES`] of an envelope, and as many of what a compressed one holds; a compressed segment of version 5;
+//! statements as [`Prepared`] is, [`PREPARING_MAX`] being prepared. Deliberately absent: values, rows, passwords.
 
 mod body;
 mod detect;
@@ -18,13 +18,14 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::compression::{self, Algorithm};
 use super::statement::{self, Prepared, Statement};
 use super::table::Family;
 use super::{
     Class, Definition, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery, Resync, Settings, Side,
     Step, Value,
 };
-use frame::{HEADER_BYTES, Header, TRAILER_BYTES};
+use frame::{HEADER_BYTES, Header, Segment, TRAILER_BYTES};
 
 pub(super) static DEFINITION: Definition = Definition {
     family: Family::Database,
@@ -54,7 +55,8 @@ struct Cassandra {
     settings: Settings,
     framing: [Framing; 2],
     compressed: bool,
-    compression_counted: bool,
+    /// What the compressed segment being shown holds, and how much of it is dealt with.
+    inflated: [Option<(Vec<u8>, usize)>; 2],
     /// Bytes of an envelope that goes on in the next segments.
     spread: [u64; 2],
     prepared: Prepared<Vec<u8>>,
@@ -68,7 +70,7 @@ impl Cassandra {
             settings: settings.clone(),
             framing: [Framing::Envelopes; 2],
             compressed: false,
-            compression_counted: false,
+            inflated: [None, None],
             spread: [0; 2],
             prepared: Prepared::default(),
             preparing: VecDeque::new(),
@@ -106,14 +108,13 @@ impl Cassandra {
             Some(None) => return Step::Lost(LostReason::Malformed),
             Some(Some(segment)) => segment,
         };
+        if self.compressed {
+            return self.compressed_segment(side, bytes, segment);
+        }
         let payload = u64::from(segment.payload_bytes);
         let spread = &mut self.spread[side as usize];
-        let is_continued = !segment.self_contained && *spread > 0;
-        if is_continued || self.compressed {
+        if !segment.self_contained && *spread > 0 {
             *spread = spread.saturating_sub(payload);
-            if self.compressed && !std::mem::replace(&mut self.compression_counted, true) {
-                return Step::Lost(LostReason::Unsupported);
-            }
             return Step::Skip(segment.header_bytes as u64 + payload + TRAILER_BYTES);
         }
         self.framing[side as usize] = Framing::Segments {
@@ -121,6 +122,48 @@ impl Cassandra {
             trailer: true,
         };
         Step::Consumed(segment.header_bytes)
+    }
+
+    /// The envelopes of a compressed segment, one after the other; the segment counts as consumed behind the last one.
+    fn compressed_segment(&mut self, side: Side, bytes: &[u8], segment: Segment) -> Step {
+        let payload_bytes = segment.payload_bytes as usize;
+        let total = segment.header_bytes + payload_bytes + TRAILER_BYTES as usize;
+        let Some(payload) = bytes.get(segment.header_bytes..segment.header_bytes + payload_bytes) else {
+            return Step::NeedMore;
+        };
+        let (inside, at) = self.inflated[side as usize].take().unwrap_or_else(|| {
+            let whole = match segment.inflated_bytes as usize {
+                0 => payload.to_vec(),
+                limit => compression::beginning(Algorithm::Lz4, payload, limit),
+            };
+            (whole, 0)
+        });
+        let spread = &mut self.spread[side as usize];
+        if !segment.self_contained && *spread > 0 {
+            *spread = spread.saturating_sub(inside.len() as u64);
+            return Step::Skip(total as u64);
+        }
+        let rest = &inside[at..];
+        if rest.is_empty() {
+            return Step::Skip(total as u64);
+        }
+        match self.envelope(side, rest, rest.len() as u64, true) {
+            Step::Message {
+                consumed,
+                mut message,
+            } => {
+                let behind = match message.ends {
+                    Ends::After(rest) => usize::try_from(rest).unwrap_or(usize::MAX),
+                    _ => 0,
+                };
+                message.ends = Ends::Here;
+                let at = (at + consumed).saturating_add(behind).min(inside.len());
+                self.inflated[side as usize] = Some((inside, at));
+                Step::Message { consumed: 0, message }
+            }
+            Step::Lost(reason) => Step::Lost(reason),
+            _ => Step::Skip(total as u64),
+        }
     }
 
     fn in_segment(&mut self, side: Side, bytes: &[u8], left: u64, cut: bool) -> Step {
@@ -158,11 +201,13 @@ impl Cassandra {
         }
         let visible = wanted.min(bytes.len());
         self.spread[side as usize] = header.bytes() - here;
-        if header.flags & frame::COMPRESSED != 0 && !std::mem::replace(&mut self.compression_counted, true) {
-            // Counted; found again at the next write.
-            return Step::Lost(LostReason::Unsupported);
+        let own = header.own_bytes().min(visible);
+        let inflated;
+        let mut body = &bytes[own..visible];
+        if header.flags & frame::COMPRESSED != 0 {
+            inflated = body::inflated(body, WANTED_BYTES);
+            body = &inflated;
         }
-        let body = &bytes[HEADER_BYTES..visible];
         let mut message = match side {
             Side::Client => self.request(header, body),
             Side::Server => self.response(header, body),
@@ -274,6 +319,7 @@ impl Parser for Cassandra {
             self.preparing.clear();
         }
         self.spread[side as usize] = 0;
+        self.inflated[side as usize] = None;
         Recovery::Resync
     }
 
@@ -282,6 +328,7 @@ impl Parser for Cassandra {
             return Resync::NotYet { keep: 0 };
         }
         self.spread[side as usize] = 0;
+        self.inflated[side as usize] = None;
         if matches!(frame::header(side, bytes), Some(Some(_))) {
             self.framing[side as usize] = Framing::Envelopes;
             return Resync::At(0);

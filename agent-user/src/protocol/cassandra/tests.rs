@@ -5,8 +5,16 @@ use crate::protocol::scripted::{Turn, client, expect, play, play_as, server};
 use crate::protocol::{Protocol, Value};
 
 fn envelope(version: u8, stream: i16, opcode: u8, body: &[u8]) -> Vec<u8> {
-    let mut envelope = vec![version, 0];
-    envelope.extend(stream.to_be_bytes());
+    flagged(version, 0, stream, opcode, body)
+}
+
+fn flagged(version: u8, flags: u8, stream: i16, opcode: u8, body: &[u8]) -> Vec<u8> {
+    let mut envelope = vec![version, flags];
+    if version & 0x7f < 3 {
+        envelope.push(stream as u8);
+    } else {
+        envelope.extend(stream.to_be_bytes());
+    }
     envelope.push(opcode);
     envelope.extend((body.len() as u32).to_be_bytes());
     envelope.extend(body);
@@ -48,7 +56,7 @@ fn segment(payload: &[u8], self_contained: bool) -> Vec<u8> {
 
 #[test]
 fn requests_are_paired_by_stream() {
-    for version in [3, 4] {
+    for version in 1..=4 {
         let error = [
             &0x2200u32.to_be_bytes()[..],
             &short(b"Invalid STRING constant (secret) for \"id\""),
@@ -145,6 +153,95 @@ fn version_5_travels_in_segments() {
     assert_eq!(joined.lines, lines[1..]);
 }
 
+/// Blocks as their formats allow for them: all bytes stored as they are.
+fn stored_snappy(bytes: &[u8]) -> Vec<u8> {
+    let length = bytes.len() as u16;
+    [
+        &[length as u8 | 0x80, (length >> 7) as u8, 61 << 2],
+        &(length - 1).to_le_bytes()[..],
+        bytes,
+    ]
+    .concat()
+}
+
+fn stored_lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut block = vec![0xf0];
+    let mut rest = bytes.len() - 15;
+    while rest >= 255 {
+        block.push(255);
+        rest -= 255;
+    }
+    block.push(rest as u8);
+    [block, bytes.to_vec()].concat()
+}
+
+#[test]
+fn compressed_bodies_are_read() {
+    let body = [long("SELECT * FROM ks.t WHERE a = 'secret'"), vec![0, 1, 0]].concat();
+    let lz4 = [(body.len() as u32).to_be_bytes().to_vec(), stored_lz4(&body)].concat();
+    let error = [
+        &0x1100u32.to_be_bytes()[..],
+        &short(b"Operation timed out - received only 0 responses"),
+    ]
+    .concat();
+    for compressed in [stored_snappy(&body), lz4] {
+        let mut turns = startup(4);
+        turns.extend([
+            client(flagged(4, 1, 1, 7, &compressed)),
+            server(flagged(0x84, 1, 1, 0, &stored_snappy(&error))),
+        ]);
+        let lines = [
+            "STARTUP -> READY",
+            "SELECT SELECT * FROM ks.t WHERE a = ? -> 0x1100 !Operation timed out - received only 0 responses",
+        ];
+        expect(Protocol::Cassandra, &turns, &lines);
+        assert_eq!(play(&turns[2..], false, usize::MAX).lines, lines[1..]);
+    }
+}
+
+fn compressed_segment(payload: &[u8]) -> Vec<u8> {
+    let block = stored_lz4(payload);
+    let fields = (block.len() as u64 | (payload.len() as u64) << 17 | 1 << 34).to_le_bytes();
+    let mut segment = fields[..5].to_vec();
+    segment.extend_from_slice(&crc24(&fields[..5]).to_le_bytes()[..3]);
+    segment.extend(block);
+    segment.extend([0; 4]);
+    segment
+}
+
+#[test]
+fn compressed_segments_are_read() {
+    let options = [
+        vec![0, 2],
+        short(b"CQL_VERSION"),
+        short(b"3.0.0"),
+        short(b"COMPRESSION"),
+        short(b"lz4"),
+    ]
+    .concat();
+    let turns = [
+        client(envelope(5, 0, 1, &options)),
+        server(envelope(0x85, 0, 2, b"")),
+        client(compressed_segment(
+            &[query(5, 1, "SELECT 1 FROM a"), query(5, 2, "SELECT 2 FROM b")].concat(),
+        )),
+        server(
+            [
+                compressed_segment(&result(5, 2, 2)),
+                compressed_segment(&result(5, 1, 2)),
+            ]
+            .concat(),
+        ),
+    ];
+    let lines = [
+        "STARTUP -> READY",
+        "SELECT SELECT ? FROM b -> ROWS",
+        "SELECT SELECT ? FROM a -> ROWS",
+    ];
+    expect(Protocol::Cassandra, &turns, &lines);
+    assert_eq!(play(&turns[2..], false, usize::MAX).lines, lines[1..]);
+}
+
 #[test]
 fn long_envelopes_need_not_be_captured_and_connections_are_joined_anywhere() {
     let insert = query(
@@ -172,14 +269,16 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(
         writes in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 1..80)), 0..12),
-        version in 3u8..6,
+        version in 1u8..6,
+        flags in 0u8..2,
         opcode in 0u8..17,
         body in proptest::collection::vec(any::<u8>(), 0..60),
         piece in 1usize..40,
     ) {
         let mut turns = startup(version);
         turns.extend([
-            client(envelope(version, 1, opcode, &body)), server(envelope(0x80 | version, 1, opcode, &body)),
+            client(flagged(version, flags, 1, opcode, &body)), server(flagged(0x80 | version, flags, 1, opcode, &body)),
+            client(compressed_segment(&[&body[..], &[0; 20]].concat())),
             client(segment(&envelope(version, 1, opcode, &body), true)), server(segment(&envelope(0x80 | version, 1, opcode, &body), true)),
         ]);
         turns.extend(writes.into_iter().map(|(is_client, bytes)| if is_client { client(bytes) } else { server(bytes) }));

@@ -4,18 +4,19 @@
 //! answer (`moreToCome`, OP_INSERT and its kin) are one-way. Operation: the command's name (`find`), of older messages the
 //! operation they stand for. Target: the collection. Status: the error's code (`11000`), otherwise `OK`.
 //!
-//! Bounded: [`WANTED_BYTES`] of a message are waited for; the rest is skipped. Deliberately absent: filters, documents and
-//! the values in error messages; compressed bodies (the exchange is there, its command is not, and that is counted once).
+//! Bounded: [`WANTED_BYTES`] of a message are waited for, and as many of what a compressed one holds; the rest is skipped.
+//! Deliberately absent: filters, documents and the values in error messages.
 
 mod bson;
 mod detect;
 
 use compact_str::{CompactString, ToCompactString, format_compact};
 
+use super::compression::{self, Algorithm};
 use super::table::Family;
 use super::{
-    Class, Definition, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery, Resync, Settings, Side,
-    Step, Value,
+    Class, Definition, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery, Resync, Side, Step,
+    Value,
 };
 use bson::elements;
 
@@ -23,7 +24,7 @@ pub(super) static DEFINITION: Definition = Definition {
     family: Family::Database,
     system: "mongodb",
     detect: detect::detect,
-    open: |settings| Box::new(MongoDb::new(settings)),
+    open: |_| Box::new(MongoDb),
     capture_prefix_bytes: 2_048,
 };
 
@@ -46,6 +47,9 @@ const OP_MSG: i32 = 2_013;
 
 const CHECKSUM_PRESENT: u32 = 1;
 const MORE_TO_COME: u32 = 2;
+/// Flags of OP_REPLY.
+const CURSOR_NOT_FOUND: u32 = 1;
+const QUERY_FAILURE: u32 = 2;
 
 /// The header of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +83,7 @@ fn header(side: Side, bytes: &[u8]) -> Option<Option<Header>> {
     }))
 }
 
-struct MongoDb {
-    compression_counted: bool,
-}
+struct MongoDb;
 
 /// What a command's document says.
 #[derive(Default)]
@@ -92,12 +94,6 @@ struct Command {
 }
 
 impl MongoDb {
-    fn new(_: &Settings) -> Self {
-        Self {
-            compression_counted: false,
-        }
-    }
-
     fn message(&mut self, side: Side, bytes: &[u8], cut: bool) -> Step {
         if bytes.is_empty() {
             return Step::NeedMore;
@@ -115,19 +111,21 @@ impl MongoDb {
         let visible = wanted.min(bytes.len());
         let mut body = &bytes[HEADER_BYTES..visible];
         let mut opcode = header.opcode;
+        let inflated;
         if opcode == OP_COMPRESSED {
-            let Some(fields) = body.first_chunk::<9>() else {
+            let Some((fields, compressed)) = body.split_first_chunk::<9>() else {
                 return Step::Skip(header.bytes as u64);
             };
             opcode = i32::from_le_bytes([fields[0], fields[1], fields[2], fields[3]]);
-            match fields[8] {
-                0 => body = &body[9..],
-                _ if !std::mem::replace(&mut self.compression_counted, true) => {
-                    // Counted, and read on from here.
-                    return Step::Lost(LostReason::Unsupported);
-                }
-                _ => body = &[],
-            }
+            let algorithm = match fields[8] {
+                0 => None,
+                1 => Some(Algorithm::Snappy),
+                2 => Some(Algorithm::Zlib),
+                3 => Some(Algorithm::Zstd),
+                _ => return Step::Lost(LostReason::Unsupported),
+            };
+            inflated = algorithm.map(|algorithm| compression::beginning(algorithm, compressed, WANTED_BYTES));
+            body = inflated.as_deref().unwrap_or(compressed);
         }
         let rest = (header.bytes - visible) as u64;
         let ends = if rest > 0 { Ends::After(rest) } else { Ends::Here };
@@ -192,14 +190,20 @@ fn request(header: Header, opcode: i32, body: &[u8], ends: Ends) -> Option<Box<M
             .push(("db.namespace", Value::Text(command.database)));
     }
     (message.operation, message.target) = (command.name, command.collection);
+    if message.operation.is_empty() {
+        // Not even the command's name was seen.
+        message.target = CompactString::const_new("…");
+    }
     Some(message)
 }
 
 fn response(header: Header, opcode: i32, body: &[u8], ends: Ends) -> Option<Box<Message>> {
     let mut message = Message::new(Class::Response, Pairing::Id(u64::from(header.response_to)), ends);
+    let mut query_failed = false;
     let document = match opcode {
         OP_MSG => body_section(body),
         OP_REPLY => {
+            query_failed = flags(body) & (CURSOR_NOT_FOUND | QUERY_FAILURE) != 0;
             let fields = body.first_chunk::<20>();
             let returned =
                 fields.map(|fields| i32::from_le_bytes([fields[16], fields[17], fields[18], fields[19]]));
@@ -221,6 +225,15 @@ fn response(header: Header, opcode: i32, body: &[u8], ends: Ends) -> Option<Box<
             }
             (status, outcome)
         });
+    if query_failed && !matches!(message.outcome, Outcome::Error(_)) {
+        let cursor_not_found = flags(body) & CURSOR_NOT_FOUND != 0;
+        message.status = CompactString::const_new(if cursor_not_found { "43" } else { "ERROR" });
+        message.outcome = Outcome::Error(CompactString::const_new(if cursor_not_found {
+            "CursorNotFound"
+        } else {
+            ""
+        }));
+    }
     Some(message)
 }
 
@@ -356,14 +369,14 @@ impl Parser for MongoDb {
     }
 
     fn cut(&mut self, side: Side, bytes: &[u8]) -> Step {
-        // Half a document names its command, but a reply's verdict stands at its end.
-        match side {
-            Side::Client => self.message(side, bytes, true),
-            Side::Server => match header(side, bytes) {
-                Some(Some(header)) => Step::Skip(header.bytes as u64),
-                _ => Step::Consumed(bytes.len()),
-            },
+        let mut step = self.message(side, bytes, true);
+        if let (Side::Server, Step::Message { message, .. }) = (side, &mut step)
+            && (message.status == "ERROR" || !matches!(message.outcome, Outcome::Error(_)))
+        {
+            // A reply's verdict stands at its end, and so does an error's code.
+            (message.status, message.outcome) = (CompactString::default(), Outcome::Unset);
         }
+        step
     }
 
     fn gap(&mut self, _: Side, _: u64) -> Recovery {

@@ -167,24 +167,45 @@ fn long_messages_need_not_be_captured_and_connections_are_joined_anywhere() {
 }
 
 #[test]
-fn compressed_messages_are_counted() {
+fn compression_that_nobody_knows_is_counted() {
     let compressed = |id, to| {
         message(
             id,
             to,
             2_012,
-            &[&2_013u32.to_le_bytes()[..], &100u32.to_le_bytes(), &[1], &[7; 40]].concat(),
+            &[&2_013u32.to_le_bytes()[..], &100u32.to_le_bytes(), &[9], &[7; 40]].concat(),
         )
     };
+    let turns = [client(compressed(1, 0)), server(compressed(8, 1))];
+    let played = play_as(&turns, true, usize::MAX, Some(Protocol::MongoDb));
+    assert!(played.losses.unsupported > 0);
+    assert!(played.lines.is_empty());
+}
+
+#[test]
+fn old_replies_say_by_flags_that_a_query_failed() {
+    let query = [&[0; 4][..], b"shop.orders\0", &[0; 8], &document(&[int("a", 1)])].concat();
+    let reply = |to, flags: u32, elements: &[Vec<u8>]| {
+        let fields = [&flags.to_le_bytes()[..], &[0; 12], &1u32.to_le_bytes()].concat();
+        message(90, to, 1, &[fields, document(elements)].concat())
+    };
     let turns = [
-        client(compressed(1, 0)),
-        server(compressed(8, 1)),
-        client(compressed(2, 0)),
-        server(compressed(9, 2)),
+        client(message(1, 0, 2_004, &query)),
+        server(reply(1, 0, &[int("a", 1)])),
+        client(message(2, 0, 2_004, &query)),
+        server(reply(2, 2, &[text("$err", "not master")])),
+        client(message(3, 0, 2_005, &query)),
+        server(reply(3, 1, &[])),
     ];
-    let played = play(&turns, true, usize::MAX);
-    assert_eq!(played.losses.unsupported, 1);
-    assert_eq!(played.lines.last().map(String::as_str), Some(" -> "));
+    expect(
+        Protocol::MongoDb,
+        &turns,
+        &[
+            "find orders -> OK",
+            "find orders -> ERROR !not master",
+            "getMore orders -> 43 !CursorNotFound",
+        ],
+    );
 }
 
 proptest! {

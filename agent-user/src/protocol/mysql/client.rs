@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::compressed::Compression;
 use super::packet::{
     self, CLIENT_COMPRESS, CLIENT_DEPRECATE_EOF, CLIENT_SSL, CLIENT_ZSTD, HEAD_BYTES, Head, LONGEST_PAYLOAD,
 };
 use super::{Answer, MySql, PENDING_MAX, Pending, Phase};
 use crate::protocol::reader::lossy_text;
 use crate::protocol::statement::{self, Dialect, Statement};
-use crate::protocol::{Attributes, Class, Ends, LostReason, Message, Next, Pairing, Step, Value};
+use crate::protocol::{Attributes, Class, Ends, LostReason, Message, Next, Pairing, Side, Step, Value};
 
 /// Bytes of a login that are waited for.
 const LOGIN_WANTED_BYTES: usize = 512;
@@ -37,7 +38,10 @@ impl MySql {
             Phase::Authenticating if head.sequence == 0 => {
                 // The session was accepted, which was not captured.
                 self.phase = Phase::Commands;
-                self.command(head, bytes, cut)
+                match self.compression {
+                    Some(compression) => self.parse_compressed(compression, Side::Client, bytes),
+                    None => self.command(head, bytes, cut),
+                }
             }
             // Passwords.
             Phase::Authenticating => Step::Skip(head.bytes() as u64),
@@ -74,7 +78,11 @@ impl MySql {
                 to: Next::Opaque,
             };
         }
-        self.compressed = login.capabilities & (CLIENT_COMPRESS | CLIENT_ZSTD) != 0;
+        self.compression = match login.capabilities {
+            asked if asked & CLIENT_ZSTD != 0 => Some(Compression::Zstd),
+            asked if asked & CLIENT_COMPRESS != 0 => Some(Compression::Zlib),
+            _ => None,
+        };
         self.deprecate_eof = Some(login.capabilities & CLIENT_DEPRECATE_EOF != 0);
         self.namespace = name(login.database);
         self.phase = Phase::Authenticating;

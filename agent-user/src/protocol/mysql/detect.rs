@@ -1,5 +1,6 @@
 //! Is it MySQL? The server greets first; anywhere else packets fit their writes exactly.
 
+use super::compressed;
 use super::packet::{self, HEAD_BYTES};
 use crate::protocol::{Opening, Verdict};
 
@@ -27,6 +28,12 @@ fn client(opening: &Opening<'_>) -> Verdict {
     let payload = &bytes[HEAD_BYTES..bytes.len().min(head.bytes())];
     if head.payload_bytes == 0 {
         return Verdict::Reject;
+    }
+    let is_command = |inner: packet::Head, payload: &[u8]| {
+        inner.sequence == 0 && packet::is_command(inner.payload_bytes, payload)
+    };
+    if !opening.from_start && head.sequence == 0 && compressed::begins(bytes, is_command) {
+        return Verdict::Score(if bytes.len() == head.bytes() + 3 { 90 } else { 70 });
     }
     let exact = bytes.len() == head.bytes();
     if head.sequence == 1 {

@@ -8,9 +8,10 @@
 //!
 //! What tells the end of a result does not depend on capabilities, so a connection joined in the middle is read at once.
 //! Bounded: prepared statements as [`Prepared`] is, [`PENDING_MAX`] commands. Deliberately absent: parameters, rows,
-//! passwords; compressed sessions (counted as unsupported), replication streams (handed over as opaque).
+//! passwords; replication streams (handed over as opaque).
 
 mod client;
+mod compressed;
 mod detect;
 mod fault;
 mod missing;
@@ -25,6 +26,7 @@ use compact_str::CompactString;
 use super::statement::{Prepared, Statement};
 use super::table::Family;
 use super::{Definition, LostReason, Parser, Recovery, Resync, Settings, Side, Step};
+use compressed::Compression;
 use packet::HEAD_BYTES;
 use server::Response;
 
@@ -78,7 +80,9 @@ enum Phase {
 struct MySql {
     settings: Settings,
     phase: Phase,
-    compressed: bool,
+    /// From the end of the login on.
+    compression: Option<Compression>,
+    compressed_lanes: [compressed::Lane; 2],
     /// Whether EOF packets are left out; `None` where the login was not seen.
     deprecate_eof: Option<bool>,
     /// Every response to come belongs to a command in `pending`.
@@ -101,7 +105,8 @@ impl MySql {
         Self {
             settings: settings.clone(),
             phase: Phase::Greeting,
-            compressed: false,
+            compression: None,
+            compressed_lanes: Default::default(),
             deprecate_eof: None,
             in_step: false,
             namespace: CompactString::default(),
@@ -116,12 +121,17 @@ impl MySql {
         }
     }
 
+    fn is_compressed(&self) -> bool {
+        self.compression.is_some() && self.phase == Phase::Commands
+    }
+
     /// Responses to what was sent so far can no longer be told apart.
     fn out_of_step(&mut self) {
         self.pending.clear();
         self.response = Response::default();
         (self.in_step, self.client_continues) = (false, false);
         self.overlong = 0;
+        self.compressed_lanes = Default::default();
     }
 
     fn lost(&mut self, reason: LostReason) -> Step {
@@ -130,8 +140,9 @@ impl MySql {
     }
 }
 
-impl Parser for MySql {
-    fn parse(&mut self, side: Side, bytes: &[u8]) -> Step {
+impl MySql {
+    /// Packets as they are, or as they were before they were compressed.
+    fn parse_plain(&mut self, side: Side, bytes: &[u8]) -> Step {
         if side == Side::Server {
             return match self.owed_to_server() {
                 Some(step) => step,
@@ -141,20 +152,47 @@ impl Parser for MySql {
         if bytes.is_empty() {
             return Step::NeedMore;
         }
-        if self.compressed && self.phase == Phase::Commands {
-            return self.lost(LostReason::Unsupported);
-        }
         self.client_packet(bytes, false)
+    }
+
+    /// Whether a packet can be the first of a command or of a response; others may lie anywhere in a row.
+    fn may_begin(side: Side, head: packet::Head, payload: &[u8]) -> bool {
+        match (side, payload.first()) {
+            (Side::Client, _) => head.sequence == 0 && packet::is_command(head.payload_bytes, payload),
+            (Side::Server, _) if head.sequence == 0 => false,
+            (Side::Server, Some(0)) => head.payload_bytes >= 7,
+            (Side::Server, Some(0xff)) => payload.len() >= 3,
+            (Side::Server, Some(0xfe | 0xfb)) => true,
+            (Side::Server, Some(_)) => head.sequence == 1,
+            (Side::Server, None) => false,
+        }
+    }
+}
+
+impl Parser for MySql {
+    fn parse(&mut self, side: Side, bytes: &[u8]) -> Step {
+        match self.compression {
+            Some(compression) if self.phase == Phase::Commands => {
+                self.parse_compressed(compression, side, bytes)
+            }
+            _ => self.parse_plain(side, bytes),
+        }
     }
 
     fn cut(&mut self, side: Side, bytes: &[u8]) -> Step {
         match side {
-            Side::Client if self.phase != Phase::Greeting => self.client_packet(bytes, true),
+            Side::Client if self.phase != Phase::Greeting && !self.is_compressed() => {
+                self.client_packet(bytes, true)
+            }
             _ => Step::Consumed(bytes.len()),
         }
     }
 
     fn gap(&mut self, side: Side, missing: u64) -> Recovery {
+        if self.is_compressed() {
+            self.out_of_step();
+            return Recovery::Resync;
+        }
         let mut missing = missing;
         if side == Side::Server && self.overlong > 0 {
             let covered = self.overlong.min(missing);
@@ -174,9 +212,18 @@ impl Parser for MySql {
     }
 
     fn resync(&mut self, side: Side, bytes: &[u8], at_write: bool) -> Resync {
-        let Some(head) = packet::head(bytes).filter(|_| at_write && !self.compressed) else {
+        if self.is_compressed() {
+            return self.resync_compressed(side, bytes, at_write);
+        }
+        let Some(head) = packet::head(bytes).filter(|_| at_write) else {
             return Resync::NotYet { keep: 0 };
         };
+        if self.phase == Phase::Greeting
+            && let Some(compression) = self.joined_compressed(side, bytes)
+        {
+            (self.compression, self.phase) = (Some(compression), Phase::Commands);
+            return Resync::At(0);
+        }
         let payload = &bytes[HEAD_BYTES..bytes.len().min(head.bytes())];
         let found = match side {
             Side::Client
@@ -187,22 +234,11 @@ impl Parser for MySql {
                 self.phase = Phase::Login;
                 true
             }
-            Side::Client => head.sequence == 0 && packet::is_command(head.payload_bytes, payload),
             Side::Server if head.sequence == 0 && packet::is_greeting(payload) => {
                 self.phase = Phase::Greeting;
                 return Resync::At(0);
             }
-            // The first packet of a response; others may lie anywhere in a row.
-            Side::Server => {
-                head.sequence >= 1
-                    && match payload.first() {
-                        Some(0) => head.payload_bytes >= 7,
-                        Some(0xff) => payload.len() >= 3,
-                        Some(0xfe | 0xfb) => true,
-                        Some(_) => head.sequence == 1,
-                        None => false,
-                    }
-            }
+            _ => Self::may_begin(side, head, payload),
         };
         if !found {
             return Resync::NotYet { keep: 0 };

@@ -145,9 +145,6 @@ impl MySql {
             self.in_step = false;
             return self.unasked(head);
         }
-        if self.compressed {
-            return self.lost(LostReason::Unsupported);
-        }
         self.in_step = true;
         let Some(&kind) = bytes.get(HEAD_BYTES) else {
             return if head.payload_bytes == 0 {
