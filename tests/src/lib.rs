@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows what a span is: the services are started as their makers ship them, and none contains tracing code.
 
+pub mod hosts;
 pub mod links;
 pub mod load;
 pub mod need;

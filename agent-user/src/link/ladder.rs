@@ -177,7 +177,7 @@ fn by_thread(
         return (None, None);
     };
     let owner = match cause {
-        None => work.owner,
+        None => work.segment.owner(process.turns),
         Some(Cause::Seen(owner)) => owner,
         Some(Cause::Unseen) => None,
     };

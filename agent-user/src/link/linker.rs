@@ -244,7 +244,7 @@ impl Linker {
             });
         let work = self.thread(seen.actor, seen.time_ns);
         work.open.push(seen.id);
-        work.owner = Some(seen.id);
+        work.segment.identified(seen.id);
         work.served = true;
         let strayed = work.strayed;
         if seen.actor.goroutine != 0 {
@@ -272,12 +272,15 @@ impl Linker {
             });
         // Calls made while a process starts tell nothing about how it serves.
         let serving = self.process(seen.actor.pid).faithful > 0;
-        let direct = self.process(seen.actor.pid).style == Style::DirectLoop;
+        let process = self.process(seen.actor.pid);
+        let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
         let work = self.thread(seen.actor, seen.time_ns);
         work.calls.push(seen.id);
         if direct {
             // One call a segment: what follows without another read was set off by something not seen, such as a timer.
-            work.owner = None;
+            work.segment.end();
+        } else if cause.is_none() {
+            work.segment.called(turns);
         }
         work.strayed |= serving && work.open.is_empty();
         let strayed = work.strayed && work.served;

@@ -20,6 +20,7 @@ mod ladder;
 mod linker;
 mod name;
 mod record;
+mod segment;
 mod thread;
 mod touching;
 

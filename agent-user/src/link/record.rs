@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 
 use super::ends::Handle;
+use super::segment::Turns;
 use super::{Confidence, ExchangeId, Method, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::{PropagatedContext, Side};
@@ -52,6 +53,8 @@ pub(super) struct Process {
     pub(super) open: Vec<ExchangeId>,
     /// Server exchanges read and answered by one thread that did nothing else meanwhile.
     pub(super) faithful: u32,
+    /// How its event loops take their turns.
+    pub(super) turns: Turns,
     /// Something was seen that a thread serving one request at a time does not do.
     pub(super) interleaves: bool,
 }

@@ -1,12 +1,13 @@
 //! Threads and goroutines: which open requests each one has taken up, and which one it works on right now.
 //!
 //! Enters: who read and wrote what. Leaves: the set of open requests per thread (never one overwritten slot), and the
-//! *segment owner*: the request whose bytes the thread touched last. Bounded by the linker's limit on threads, with
+//! *segment*: whose bytes the thread read last. Bounded by the linker's limit on threads, with
 //! forgetting of the least useful; a forgotten thread loses `exact`, nothing else.
 
 use rustc_hash::FxHashMap;
 
 use super::ExchangeId;
+use super::segment::Segment;
 
 /// Thread (or goroutine) of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,8 +22,8 @@ pub(super) struct Work {
     pub(super) open: Vec<ExchangeId>,
     /// Client exchanges this worker wrote and that are not answered.
     pub(super) calls: Vec<ExchangeId>,
-    /// The server exchange whose bytes, or whose call's bytes, it touched last.
-    pub(super) owner: Option<ExchangeId>,
+    /// Whose bytes it read and has not acted upon.
+    pub(super) segment: Segment,
     /// It has read requests; it has made calls while it had none open. A thread that does both is a pool's or a loop's.
     pub(super) served: bool,
     pub(super) strayed: bool,

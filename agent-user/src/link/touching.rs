@@ -23,11 +23,14 @@ impl Linker {
 
     /// The actor begins to connect; [`Self::opened`] may follow.
     pub fn connecting(&mut self, connection: ConnectionId, actor: Actor, time_ns: TimeNs) {
-        let direct = self.process(actor.pid).style == Style::DirectLoop;
-        let work = self.thread(actor, time_ns);
-        let owner = work.owner;
+        let process = self.process(actor.pid);
+        let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
+        let segment = &mut self.thread(actor, time_ns).segment;
+        let owner = segment.owner(turns);
         if direct {
-            work.owner = None;
+            segment.end();
+        } else {
+            segment.called(turns);
         }
         if let Some(request) = owner.and_then(|id| self.exchanges.get_mut(&id)) {
             request.called = true;
@@ -38,15 +41,22 @@ impl Linker {
 
     /// The actor moved bytes on this connection; `inward` for a read.
     pub fn touched(&mut self, connection: ConnectionId, actor: Actor, inward: bool, time_ns: TimeNs) {
-        // Only what comes in begins a segment.
+        let owner = self.owner_on(connection);
         if !inward {
+            let newest = self.on_connection.get(&connection).and_then(|open| open.last());
+            if let Some(request) = owner
+                && newest == Some(&request)
+            {
+                let mut turns = self.process(actor.pid).turns;
+                self.thread(actor, time_ns).segment.answered(request, &mut turns);
+                self.process(actor.pid).turns = turns;
+            }
             return;
         }
         if actor.goroutine != 0 {
             self.taken_over(connection, actor, time_ns);
         }
-        let owner = self.owner_on(connection);
-        self.thread(actor, time_ns).owner = owner;
+        self.thread(actor, time_ns).segment.read(owner);
     }
 
     /// Go's `net/http` lets a helper goroutine wait for a connection's next request: it may read the first byte, and the

@@ -32,14 +32,15 @@ pub(super) fn loops_python(name: &str) -> Result<PathBuf> {
 
 pub(super) fn start_leaf(stage: &mut Stage, port: u16) -> Result<()> {
     let mut leaf = Command::new(go("leaf")?);
-    leaf.env("PORT", port.to_string())
+    leaf.env("HOST", "127.0.0.1")
+        .env("PORT", port.to_string())
         .env("OTEL_SERVICE_NAME", "links-leaf");
     stage.start_server("leaf", leaf, Signal::Terminate, port)?;
     Ok(())
 }
 
 /// A Go program; Go's own cache knows whether there is anything to do.
-pub(super) fn go(name: &str) -> Result<PathBuf> {
+pub fn go(name: &str) -> Result<PathBuf> {
     let binary = binaries()?.join(format!("links-go-{name}"));
     let mut build = Command::new(python_program("go")?);
     build

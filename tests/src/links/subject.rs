@@ -153,6 +153,7 @@ impl Subject {
         let mut environment = vec![
             ("PORT", ports.subject.to_string()),
             ("INNER_PORT", ports.inner.to_string()),
+            ("LEAF_HOST", "127.0.0.1".to_owned()),
             ("LEAF_PORT", ports.leaf.to_string()),
             ("OTEL_SERVICE_NAME", "links-subject".to_owned()),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),

@@ -13,6 +13,9 @@ pub enum Signal {
     Terminate,
     Quit,
     Kill,
+    /// Stands still until [`Signal::Continue`].
+    Stop,
+    Continue,
 }
 
 impl Signal {
@@ -22,6 +25,8 @@ impl Signal {
             Self::Terminate => libc::SIGTERM,
             Self::Quit => libc::SIGQUIT,
             Self::Kill => libc::SIGKILL,
+            Self::Stop => libc::SIGSTOP,
+            Self::Continue => libc::SIGCONT,
         }
     }
 }

@@ -32,6 +32,8 @@ const PACKAGES: &[(Group, &str, Sign)] = &[
         "python3-venv",
         Sign::Versioned("/usr/lib", "python3.", "ensurepip/__init__.py"),
     ),
+    (Group::Services, "iproute2", Sign::Program("ip")),
+    (Group::Services, "iptables", Sign::Program("iptables")),
     (Group::Services, "nodejs", Sign::Program("node")),
     (Group::Services, "npm", Sign::Program("npm")),
     (Group::Services, "default-jdk-headless", Sign::Program("javac")),

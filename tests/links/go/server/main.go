@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	leaf    = "http://127.0.0.1:" + os.Getenv("LEAF_PORT")
+	leaf    = "http://" + os.Getenv("LEAF_HOST") + ":" + os.Getenv("LEAF_PORT")
 	clients = map[string]*http.Client{
 		"keep":  {Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 		"close": {Transport: &http.Transport{DisableKeepAlives: true}},
