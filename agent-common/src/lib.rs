@@ -7,6 +7,7 @@ pub mod limits;
 pub mod loss;
 pub mod record;
 pub mod rule;
+pub mod tree;
 
 pub use layout::{ABSENT, Layout};
 pub use loss::Loss;

@@ -32,3 +32,8 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// Checked when the programs are loaded.
+#[unsafe(link_section = "spanhound.tree")]
+#[unsafe(no_mangle)]
+static TREE: u64 = spanhound_common::tree::TREE;

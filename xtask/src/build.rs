@@ -48,10 +48,33 @@ pub(crate) fn ebpf() -> Result<()> {
     let object = ebpf_object();
     // Only when it changed: the agent is rebuilt when this file is newer.
     let new = std::fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    let new =
+        without_debug_information(&new).with_context(|| format!("cannot take {} apart", built.display()))?;
     if std::fs::read(&object).is_ok_and(|old| old == new) {
         return Ok(());
     }
     std::fs::write(&object, new).with_context(|| format!("cannot write {}", object.display()))
+}
+
+/// The object without what only debuggers read: four fifths of it. The types (`.BTF`) stay, the kernel wants them.
+fn without_debug_information(object: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = object::build::elf::Builder::read(object)?;
+    for section in &mut builder.sections {
+        let name = section.name.to_string();
+        if name.starts_with(".debug_") || name.starts_with(".rel.debug_") {
+            section.delete = true;
+        }
+    }
+    builder.delete_orphans();
+    // The compiler keeps the names of sections and symbols in one table; written anew they are two.
+    let names = builder.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = object::build::elf::SectionData::SectionString;
+    let mut smaller = Vec::new();
+    builder.write(&mut smaller)?;
+    Ok(smaller)
 }
 
 /// Only when a source is newer than what was built: it takes seconds.

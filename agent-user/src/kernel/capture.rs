@@ -106,6 +106,10 @@ pub enum CaptureError {
          or set SPANHOUND_EBPF_OBJECT while building"
     )]
     NoPrograms,
+    #[error(
+        "the kernel object was built from another tree than this agent: run `cargo xtask ebpf` and build it again"
+    )]
+    OtherTree,
     #[error("capture needs the capabilities {missing}: run as root, or grant them to the agent")]
     Privileges { missing: String },
     #[error("cannot read /sys/kernel/btf/vmlinux (a kernel built with CONFIG_DEBUG_INFO_BTF has it): {0}")]

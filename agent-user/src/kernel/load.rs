@@ -6,7 +6,11 @@ use std::{
 };
 
 use aya::EbpfLoader;
-use spanhound_common::{Layout, Switches, limits};
+use object::{Object as _, ObjectSection as _};
+use spanhound_common::{
+    Layout, Switches, limits,
+    tree::{TREE, TREE_SECTION},
+};
 
 use super::{
     btf::Btf,
@@ -39,6 +43,7 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
     if !built_with_programs() {
         return Err(CaptureError::NoPrograms);
     }
+    check_tree(PROGRAMS)?;
     privileges::check()?;
     privileges::lift_memory_limit();
     let bytes = fs::read(BTF_PATH).map_err(CaptureError::NoBtf)?;
@@ -92,6 +97,18 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
     })
 }
 
+/// Records, rules and offsets mean the same on both sides only when both were built from the same sources.
+fn check_tree(programs: &[u8]) -> Result<(), CaptureError> {
+    let object = object::File::parse(programs).map_err(|_| CaptureError::OtherTree)?;
+    let section = object.section_by_name(TREE_SECTION);
+    let number = section.and_then(|section| section.data().ok());
+    if number == Some(&TREE.to_le_bytes()) {
+        Ok(())
+    } else {
+        Err(CaptureError::OtherTree)
+    }
+}
+
 /// A power of two, at least a page and at most a GiB.
 fn ring_bytes(wanted: u32) -> u32 {
     wanted.clamp(4096, 1 << 30).next_power_of_two()
@@ -100,6 +117,24 @@ fn ring_bytes(wanted: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_of_another_tree_is_refused() {
+        assert!(matches!(check_tree(&[]), Err(CaptureError::OtherTree)));
+        if !built_with_programs() {
+            eprintln!("skipped: this agent was built without kernel programs");
+            return;
+        }
+        let mut other = PROGRAMS.to_vec();
+        let number = TREE.to_le_bytes();
+        let places: Vec<usize> = (0..other.len() - 8)
+            .filter(|&at| other[at..at + 8] == number)
+            .collect();
+        for at in places {
+            other[at] ^= 1;
+        }
+        assert!(matches!(check_tree(&other), Err(CaptureError::OtherTree)));
+    }
 
     #[test]
     fn ring_sizes_are_what_the_kernel_takes() {
