@@ -44,6 +44,9 @@ losses! {
     UnseenMessages = 10, "unseen_messages";
     /// A connecting record found the ring buffer full: for which request was connected is not known.
     RingFullConnecting = 11, "ring_full_connecting";
+    /// The kernel left a program out because it was running on that processor already (taken off it in the middle). Counted
+    /// by the kernel, not by the programs.
+    MissedRuns = 12, "missed_runs";
 }
 
 const _: () = {

@@ -222,6 +222,11 @@ impl Observer {
         hooks.find(|hook| hook.event == "data through sockets")?.tier
     }
 
+    /// Whether there is a better floor than system calls.
+    pub(crate) fn has_socket_tracepoints(&self) -> bool {
+        std::path::Path::new("/sys/kernel/tracing/events/sock/sock_recv_length").exists()
+    }
+
     pub(crate) fn loss(&self, loss: Loss) -> u64 {
         self.capture
             .losses()

@@ -285,7 +285,7 @@ fn boot(kernel: Kernel, image: &Path, test: &Path, filter: &str) -> Result<Strin
              $busybox mount -t tmpfs tmp /tmp; $busybox mount -t tracefs t /sys/kernel/tracing\n\
              $busybox mount -t debugfs d /sys/kernel/debug\n\
              $busybox ip link set lo up; $busybox uname -r\n\
-             SPANHOUND_TIERS=fentry,kprobe /suite --test-threads 1 {filter}\n\
+             SPANHOUND_TIERS=fentry,kprobe /suite --test-threads 1 --show-output {filter}\n\
              echo \"suite: $?\"\n\
              $busybox poweroff -f\n"
         ),

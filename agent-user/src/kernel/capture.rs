@@ -311,6 +311,13 @@ impl Capture {
     /// Every loss counter of the kernel side, in the order of [`Loss::ALL`].
     pub fn losses(&self) -> Vec<LossCount> {
         let count = |loss: Loss| {
+            if loss == Loss::MissedRuns {
+                return self
+                    .programs
+                    .programs()
+                    .map(|(_, program)| memory::missed_runs(program))
+                    .sum();
+            }
             self.losses
                 .get(&(loss as u32), 0)
                 .map_or(0, |counts| counts.iter().copied().fold(0, u64::saturating_add))

@@ -1,11 +1,15 @@
-//! Memory: what the kernel charges for a map, from `/proc/self/fdinfo` (`memlock`, `Documentation/bpf/maps.rst`).
+//! Memory: what the kernel says of maps and programs in `/proc/self/fdinfo` (`bpf_map_show_fdinfo` and
+//! `bpf_prog_show_fdinfo` of `kernel/bpf/syscall.c`).
 
 use std::{
     fs,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
-use aya::maps::{Map, MapData};
+use aya::{
+    maps::{Map, MapData},
+    programs::Program,
+};
 
 /// Bytes the kernel charges for the map; 0 where it does not tell.
 pub(super) fn map_bytes(map: &Map) -> u64 {
@@ -17,14 +21,26 @@ pub(super) fn map_bytes(map: &Map) -> u64 {
         | Map::RingBuf(data) => data,
         _ => return 0,
     };
-    let path = format!("/proc/self/fdinfo/{}", data.fd().as_fd().as_raw_fd());
-    memlock(&fs::read_to_string(path).unwrap_or_default())
+    number(data.fd().as_fd(), "memlock:")
 }
 
-fn memlock(fdinfo: &str) -> u64 {
+/// How often the kernel left a program out because it was running already; 0 before Linux 5.12, which does not tell, and for
+/// one that is not loaded.
+pub(super) fn missed_runs(program: &Program) -> u64 {
+    program
+        .fd()
+        .map_or(0, |fd| number(fd.as_fd(), "recursion_misses:"))
+}
+
+fn number(fd: BorrowedFd<'_>, name: &str) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    number_in(&fs::read_to_string(path).unwrap_or_default(), name)
+}
+
+fn number_in(fdinfo: &str, name: &str) -> u64 {
     fdinfo
         .lines()
-        .find_map(|line| line.strip_prefix("memlock:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|bytes| bytes.trim().parse().ok())
         .unwrap_or(0)
 }
@@ -34,11 +50,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_charge_is_read_from_fdinfo() {
-        assert_eq!(
-            memlock("pos:\t0\nmap_type:\t27\nmemlock:\t8441856\nfrozen:\t0\n"),
-            8_441_856
-        );
-        assert_eq!(memlock("pos:\t0\n"), 0);
+    fn numbers_are_read_from_fdinfo() {
+        let fdinfo = "pos:\t0\nmap_type:\t27\nmemlock:\t8441856\nfrozen:\t0\n";
+        assert_eq!(number_in(fdinfo, "memlock:"), 8_441_856);
+        assert_eq!(number_in("pos:\t0\n", "recursion_misses:"), 0);
     }
 }
