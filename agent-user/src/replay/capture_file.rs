@@ -11,6 +11,7 @@ use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Block, LegacyPcapBlock, PcapBlockOwned, PcapError, PcapHeader, create_reader};
 use thiserror::Error;
 
+use super::compressed_file::Uncompressed;
 use crate::event::TimeNs;
 
 /// Starting size of the read buffer.
@@ -54,9 +55,10 @@ pub enum CaptureFileError {
 /// # Errors
 /// The first damage ends the reading; all packets before it have been visited.
 pub fn read_packets<E>(
-    mut file: impl Read + Send,
+    file: impl Read + Send,
     visit: &mut impl FnMut(CapturedPacket<'_>, u64) -> Result<(), E>,
 ) -> Result<Result<(), E>, CaptureFileError> {
+    let mut file = Uncompressed::open(file).map_err(|_| CaptureFileError::Read(0))?;
     let mut magic = [0; 4];
     let magic_length = read_up_to(&mut file, &mut magic).map_err(|_| CaptureFileError::Read(0))?;
     let start = magic[..magic_length].to_vec();
@@ -135,13 +137,16 @@ impl<R: Read> Read for WholeReads<R> {
     }
 }
 
-fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+/// Fills `buffer` as far as the file goes.
+pub(super) fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            // What was read before counts; the error comes again.
+            Err(_) if filled > 0 => break,
             Err(error) => return Err(error),
         }
     }
@@ -150,8 +155,6 @@ fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize>
 
 fn format_hint(magic: &[u8; 4]) -> &'static str {
     match magic {
-        [0x1f, 0x8b, ..] => " (gzip: uncompress it first)",
-        [0x28, 0xb5, 0x2f, 0xfd] => " (zstd: uncompress it first)",
         b"snoo" => " (a snoop file: convert it with editcap)",
         b"GMBU" | b"RTSS" => " (a Network Monitor file: convert it with editcap)",
         b"TRSN" => " (a Sniffer file: convert it with editcap)",
@@ -467,7 +470,7 @@ mod tests {
             Err(CaptureFileError::Truncated(0))
         ));
         assert!(
-            matches!(packets(&[0x1f, 0x8b, 8, 0, 0, 0]).1, Err(CaptureFileError::UnknownFormat(hint)) if hint.contains("gzip"))
+            matches!(packets(b"snoop\0\0\0").1, Err(CaptureFileError::UnknownFormat(hint)) if hint.contains("editcap"))
         );
         assert!(matches!(
             packets(&[0; 64]).1,

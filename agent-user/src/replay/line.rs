@@ -17,6 +17,9 @@ use crate::protocol::{Message, Outcome, PropagatedContext, Side, Value};
 #[derive(Debug, Serialize)]
 pub(super) struct Line<'a> {
     protocol: &'static str,
+    /// What is spoken on top of `protocol`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api: Option<&'static str>,
     client: SocketAddr,
     server: SocketAddr,
     start_unix_ns: TimeNs,
@@ -66,13 +69,13 @@ impl<'a> Line<'a> {
             .flatten()
             .flat_map(|message| &message.attributes);
         Self {
-            // An API on top of HTTP is told by its attributes.
             protocol: if exchange.protocol.is_api() {
                 exchange.carrier
             } else {
                 exchange.protocol
             }
             .name(),
+            api: exchange.protocol.is_api().then(|| exchange.protocol.name()),
             client,
             server,
             start_unix_ns: exchange.request_start_ns,

@@ -1,10 +1,11 @@
 //! Replay: a capture file walks through the rooms as if the kernel had reported it.
 //!
-//! Enters: a pcap or pcapng file. Leaves: one line a span, in the order in which exchanges end (those that never do come
+//! Enters: a pcap or pcapng file, compressed or not. Leaves: one line a span, in the order in which exchanges end (those that never do come
 //! when their connection, or the file, ends); counters on standard error. Bounded: by [`packet`], [`reassembly`] and the
 //! rooms behind. Deliberately absent: live capture, and links that need processes.
 
 pub mod capture_file;
+mod compressed_file;
 mod following;
 mod line;
 pub mod link_layer;
@@ -208,7 +209,10 @@ impl Progress {
     fn at(&mut self, offset: u64) {
         if offset >= self.next_bytes {
             self.next_bytes = offset + PROGRESS_BYTES;
-            eprint!("\r{:>3} %", offset.saturating_mul(100) / self.size_bytes);
+            eprint!(
+                "\r{:>3} %",
+                (offset.saturating_mul(100) / self.size_bytes).min(100)
+            );
         }
     }
 

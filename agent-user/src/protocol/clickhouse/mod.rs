@@ -4,8 +4,9 @@
 //! `PING`. Operation: the SQL verb. Target: the statement without literals. Status: an exception's code (`60`), otherwise `OK`.
 //! A refused session is a one-way `CONNECT`.
 //!
-//! Packets have no length, so the server's are walked through; a result whose packets cannot be (a type that is not known, too
-//! large to be held) is taken to end when the client goes on, and is reported as lost. Bounded: [`HELD_MAX_BYTES`].
+//! Packets have no length, so the server's are walked through. Of a result whose packets cannot be (a type that is not known,
+//! too large to be held) the end is looked for; one without is taken to end when the client goes on, and is reported as lost.
+//! Bounded: [`HELD_MAX_BYTES`].
 //! Deliberately absent: values, passwords, sessions joined between servers' own queries.
 
 mod detect;
@@ -164,7 +165,10 @@ impl ClickHouse {
                 Err(_) => Step::Lost(LostReason::Malformed),
             };
         }
-        if self.blind || (self.pending.is_empty() && bytes[0] != 2) {
+        if self.blind {
+            return self.look_for_end(bytes);
+        }
+        if self.pending.is_empty() && bytes[0] != 2 {
             self.bytes += bytes.len() as u64;
             return Step::Consumed(bytes.len());
         }
@@ -172,11 +176,21 @@ impl ClickHouse {
             Err(Stop::Short) if bytes.len() < HELD_MAX_BYTES => Step::NeedMore,
             Err(_) => {
                 self.blind = true;
-                self.bytes += bytes.len() as u64;
-                Step::Consumed(bytes.len())
+                self.look_for_end(bytes)
             }
             Ok((said, length)) => self.said(said, length),
         }
+    }
+
+    /// Packets that cannot be followed: only the end of the result is looked for.
+    fn look_for_end(&mut self, bytes: &[u8]) -> Step {
+        if self.pending.len() == 1 && packet::ends_result(bytes, self.revision) {
+            // How many rows there were is not known.
+            (self.blind, self.rows) = (false, 0);
+            return self.finish(bytes.len(), CompactString::const_new("OK"), Outcome::Ok);
+        }
+        self.bytes += bytes.len() as u64;
+        Step::Consumed(bytes.len())
     }
 
     fn said(&mut self, said: Said<'_>, length: usize) -> Step {

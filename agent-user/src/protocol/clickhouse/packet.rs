@@ -247,6 +247,27 @@ pub(super) fn server_packet(bytes: &[u8], revision: u64) -> Result<(Said<'_>, us
     Ok((said, walk.at))
 }
 
+/// Bytes at the end of a write in which the packets that close a result are looked for.
+const CLOSING_BYTES: usize = 4 << 10;
+
+/// Whether `bytes` end as a result does: with the server's account of it, and EndOfStream as the last byte.
+pub(super) fn ends_result(bytes: &[u8], revision: u64) -> bool {
+    let from = bytes.len().saturating_sub(CLOSING_BYTES);
+    let tail = &bytes[from..];
+    let closes = |at: usize| {
+        let mut rest = &tail[at..];
+        while let Ok((said, length)) = server_packet(rest, revision) {
+            match said {
+                Said::End => return rest.len() == 1,
+                Said::Nothing | Said::Rows(0) => rest = &rest[length..],
+                _ => return false,
+            }
+        }
+        false
+    };
+    tail.last() == Some(&5) && (0..tail.len() - 1).any(|at| matches!(tail[at], 3 | 6 | 14) && closes(at))
+}
+
 fn exception<'a>(walk: &mut Walk<'a>) -> Result<Said<'a>, Stop> {
     let code = walk.take(4)?;
     let code = code.first_chunk().map_or(0, |code| i32::from_le_bytes(*code));

@@ -121,6 +121,35 @@ fn a_result_that_cannot_be_followed_is_over_when_the_client_goes_on() {
 }
 
 #[test]
+fn a_result_too_large_to_be_held_ends_where_the_server_says_so() {
+    let head = [
+        &[1, 0, 1, 0, 2, 0xff, 0xff, 0xff, 0xff, 0, 1, 0xe0, 0xd4, 0x03][..],
+        &text("a"),
+        &text("UInt8"),
+    ];
+    let big = [
+        &head.concat()[..],
+        &[5; 60_000],
+        &[6, 3, 1, 9, 0, 0, 0],
+        &[3, 1, 2, 3],
+        &[5],
+    ]
+    .concat();
+    let mut turns = greetings();
+    turns.extend([
+        client(query("SELECT a FROM big")),
+        server(&big[..50_000]),
+        server(&big[50_000..]),
+        client(query("SELECT b FROM big")),
+        server(&big),
+    ]);
+    let lines = ["SELECT SELECT a FROM big -> OK", "SELECT SELECT b FROM big -> OK"];
+    let played = play(&turns, true, 8_192);
+    assert_eq!(played.lines, lines);
+    assert_eq!(played.exchanges[0].response_bytes, big.len() as u64);
+}
+
+#[test]
 fn refused_sessions_are_told() {
     let exception = [
         vec![2, 193, 0, 0, 0],

@@ -1,11 +1,11 @@
 //! Is it Memcached? Commands of a fixed shape, answers of a fixed vocabulary, or the binary protocol's headers.
 
-use super::{binary, text};
+use super::{binary, datagram, text};
 use crate::protocol::{Opening, Side, Verdict};
 
 pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
     if opening.datagram {
-        return Verdict::Reject;
+        return datagrams(opening);
     }
     match (client(opening.client), server(opening)) {
         (Verdict::Reject, _) | (_, Verdict::Reject) => Verdict::Reject,
@@ -16,6 +16,31 @@ pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
         (_, Verdict::Score(score)) if !opening.from_start => Verdict::Score(score),
         _ => Verdict::NeedMore,
     }
+}
+
+/// One datagram of either side, or of both.
+fn datagrams(opening: &Opening<'_>) -> Verdict {
+    let mut best = Verdict::Reject;
+    for (side, bytes) in [(Side::Client, opening.client), (Side::Server, opening.server)] {
+        if bytes.is_empty() {
+            continue;
+        }
+        let inside = datagram::payload(side, bytes);
+        let score = match (inside, side) {
+            (None, _) => Verdict::Reject,
+            (Some(inside), Side::Client) => client(inside),
+            (Some(inside), Side::Server) => server(&Opening {
+                server: inside,
+                from_start: true,
+                ..*opening
+            }),
+        };
+        match score {
+            Verdict::Score(score) => best = best.max(Verdict::Score(score.max(82))),
+            _ => return Verdict::Reject,
+        }
+    }
+    best
 }
 
 fn client(bytes: &[u8]) -> Verdict {

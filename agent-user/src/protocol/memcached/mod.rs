@@ -6,9 +6,10 @@
 //! Target: the first key. Status: the answer's first word (`VALUE`, `END`, `STORED`, `HD`), or the binary status by its
 //! name in the protocol. A quiet command whose success is silent is answered by the next answer that comes behind it.
 //!
-//! Bounded: [`PENDING_MAX`] commands. Deliberately absent: values, credentials, the UDP transport.
+//! Bounded: [`PENDING_MAX`] commands. Deliberately absent: values, credentials.
 
 mod binary;
+mod datagram;
 mod detect;
 mod text;
 
@@ -27,7 +28,10 @@ pub(super) static DEFINITION: Definition = Definition {
     family: Family::Cache,
     system: "memcached",
     detect: detect::detect,
-    open: |settings| Box::new(Memcached::new(settings)),
+    open: |settings| match settings.datagram {
+        true => Box::new(datagram::Datagrams::new(settings)),
+        false => Box::new(Memcached::new(settings)),
+    },
     capture_prefix_bytes: 4_096,
 };
 
