@@ -14,6 +14,11 @@ use spanhound_agent::replay::{self, ReplayArgs};
 use spanhound_agent::run;
 use tracing_subscriber::EnvFilter;
 
+/// Spans are made in one turn and dropped in another, by the thousand, on another thread: what the system's allocator is
+/// slow at (`cargo xtask bench pipeline`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(
     name = "spanhound-agent",

@@ -6,12 +6,13 @@
 
 mod traffic;
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
+use mimalloc::MiMalloc;
 use spanhound_agent::batch::{Batch, wire};
 use spanhound_agent::config::Config;
 use spanhound_agent::export::otlp;
@@ -29,19 +30,19 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract; the counters are atomic.
+// SAFETY: every call is passed on unchanged to the agent's allocator, which keeps the contract; the counters are atomic.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         HELD_BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: the caller's promises are those the system's allocator asks for.
-        unsafe { System.alloc(layout) }
+        // SAFETY: the caller's promises are those the agent's allocator asks for.
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         HELD_BYTES.fetch_sub(layout.size() as u64, Ordering::Relaxed);
-        // SAFETY: `pointer` came from `alloc` or `realloc` with this layout, so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
+        // SAFETY: `pointer` came from `alloc` or `realloc` with this layout, so from the agent's allocator.
+        unsafe { MiMalloc.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -50,8 +51,8 @@ unsafe impl GlobalAlloc for Counting {
             (size as u64).wrapping_sub(layout.size() as u64),
             Ordering::Relaxed,
         );
-        // SAFETY: as for `dealloc`, and the caller's promises about `size` are those the system's allocator asks for.
-        unsafe { System.realloc(pointer, layout, size) }
+        // SAFETY: as for `dealloc`, and the caller's promises about `size` are those the agent's allocator asks for.
+        unsafe { MiMalloc.realloc(pointer, layout, size) }
     }
 }
 

@@ -1,19 +1,64 @@
-//! Deciding: when a parent and a trace are known, and what happens when they are not in time.
+//! Deciding: when a parent and a trace are known, what happens when they are not in time, and how long a decided exchange
+//! is remembered.
+//!
+//! An exchange is forgotten as soon as it is decided, unless somebody may still ask for it: a child that is not decided, or
+//! inference, which answers late.
 
 use super::identity::trace_id_of_root;
 use super::inference::Answer;
 use super::ladder::{self, Link};
 use super::linker::Linker;
 use super::record::Parent;
-use super::{Decision, ExchangeId, Method};
+use super::{Confidence, Decision, ExchangeId, Method};
 use crate::event::TimeNs;
+use crate::protocol::Side;
 
 /// How long a chain of calls inside one host may get before its end is taken for a root.
 const TRACE_DEPTH: usize = 64;
 
 impl Linker {
+    /// Hands out every decision that is due.
+    pub fn decide(&mut self, now_ns: TimeNs, out: &mut Vec<Decision>) {
+        while let Some((_, id)) = self.settling.pop_front_if(|(due_ns, _)| *due_ns <= now_ns) {
+            self.settle(id);
+        }
+        for answer in self.inferring.decide(now_ns) {
+            self.answer(&answer);
+        }
+        self.decide_due(now_ns);
+        while let Some(id) = self.waiting.take_overdue(now_ns) {
+            self.give_up(id);
+            self.decide_due(now_ns);
+        }
+        let remember_ns = self.limits.remember_ns;
+        while let Some((_, id)) = self
+            .remembered
+            .pop_front_if(|(decided_ns, _)| decided_ns.saturating_add(remember_ns) <= now_ns)
+        {
+            if let Some(exchange) = self.exchanges.get_mut(&id) {
+                exchange.remembered = false;
+                self.forget_if_unneeded(id);
+            }
+        }
+        out.append(&mut self.ready);
+    }
+
+    /// Decides everything that is over, as when the agent stops or a file ends.
+    pub fn flush(&mut self, out: &mut Vec<Decision>) {
+        for answer in self.inferring.flush() {
+            self.answer(&answer);
+        }
+        self.decide(u64::MAX, out);
+    }
+
+    fn decide_due(&mut self, now_ns: TimeNs) {
+        while let Some(id) = self.waiting.take_due() {
+            self.try_decide(id, now_ns);
+        }
+    }
+
     /// The client end is not on this host, or not watched: what the headers say, or nothing.
-    pub(super) fn settle(&mut self, id: ExchangeId) {
+    fn settle(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get(&id) else {
             return;
         };
@@ -24,7 +69,7 @@ impl Linker {
     }
 
     /// What inference found out about a call; silence leaves what the headers say.
-    pub(super) fn answer(&mut self, answer: &Answer) {
+    fn answer(&mut self, answer: &Answer) {
         let id = ExchangeId(answer.call);
         let Some(exchange) = self.exchanges.get(&id) else {
             return;
@@ -46,34 +91,63 @@ impl Linker {
         self.set_parent(id, link);
     }
 
-    pub(super) fn try_decide(&mut self, id: ExchangeId, now_ns: TimeNs) -> bool {
-        let Some(exchange) = self.exchanges.get(&id) else {
-            return true;
+    /// It has waited long enough for what its trace depends on.
+    fn give_up(&mut self, id: ExchangeId) {
+        if self.exchanges.get(&id).is_some_and(|exchange| !exchange.decided) {
+            self.counters.waits_given_up += 1;
+            self.set_parent(id, Link::NONE);
+        }
+    }
+
+    pub(super) fn set_parent(&mut self, id: ExchangeId, link: Link) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
         };
-        let waited = exchange
-            .end_ns
-            .unwrap_or(now_ns)
-            .saturating_add(self.limits.wait_ns)
-            <= now_ns;
+        let before = std::mem::replace(&mut exchange.parent, link.parent);
+        (exchange.method, exchange.confidence, exchange.probability) = match link.parent {
+            Parent::None | Parent::Undecided => (Method::None, Confidence::None, 0.0),
+            _ if link.exact => (link.method, Confidence::Exact, 1.0),
+            _ => (link.method, Confidence::Inferred, link.probability),
+        };
+        if exchange.end_ns.is_some() && !exchange.decided {
+            self.waiting.due(id);
+        }
+        self.waiting.release(id);
+        if let Parent::Exchange(parent) = link.parent
+            && let Some(parent) = self.exchanges.get_mut(&parent)
+        {
+            parent.undecided_children += 1;
+        }
+        if let Parent::Exchange(parent) = before {
+            self.left_by_child(parent);
+        }
+    }
+
+    /// Decides the exchange, or says what it waits for.
+    fn try_decide(&mut self, id: ExchangeId, now_ns: TimeNs) {
+        let Some(exchange) = self.exchanges.get(&id).filter(|exchange| !exchange.decided) else {
+            return;
+        };
+        let end_ns = exchange.end_ns.unwrap_or(now_ns);
         let trace_id = match self.trace_of(id, TRACE_DEPTH) {
-            Some(trace_id) => trace_id,
-            None if waited => {
-                self.counters.waits_given_up += 1;
-                self.set_parent(id, Link::NONE);
-                match self.trace_of(id, TRACE_DEPTH) {
-                    Some(trace_id) => trace_id,
-                    None => return true,
-                }
+            Ok(trace_id) => trace_id,
+            Err(other) => {
+                self.waiting.behind(id, other);
+                self.waiting.until(id, end_ns.saturating_add(self.limits.wait_ns));
+                return;
             }
-            None => return false,
         };
-        let parent_span_id = match self.exchanges.get(&id).map(|exchange| exchange.parent) {
-            Some(Parent::Remote { span_id, .. }) => span_id,
-            Some(Parent::Exchange(parent)) => self.exchanges.get(&parent).map_or(0, |parent| parent.span_id),
-            _ => 0,
+        let parent = self.exchanges.get(&id).map(|exchange| exchange.parent);
+        let (parent_span_id, local_parent) = match parent {
+            Some(Parent::Remote { span_id, .. }) => (span_id, None),
+            Some(Parent::Exchange(parent)) => (
+                self.exchanges.get(&parent).map_or(0, |parent| parent.span_id),
+                Some(parent),
+            ),
+            _ => (0, None),
         };
         let Some(exchange) = self.exchanges.get_mut(&id) else {
-            return true;
+            return;
         };
         exchange.decided = true;
         self.ready.push(Decision {
@@ -86,24 +160,45 @@ impl Linker {
             probability: exchange.probability,
             exchange_key: exchange.handle.key,
         });
-        self.remembered.push_back((now_ns, id));
-        true
+        if exchange.side == Side::Server && self.inferring.works_for(exchange.actor.pid) {
+            exchange.remembered = true;
+            self.remembered.push_back((now_ns, id));
+        } else {
+            self.forget_if_unneeded(id);
+        }
+        if let Some(parent) = local_parent {
+            self.left_by_child(parent);
+        }
     }
 
-    /// The trace an exchange belongs to, once its way to the root is known.
-    fn trace_of(&mut self, id: ExchangeId, depth: usize) -> Option<u128> {
-        let exchange = self.exchanges.get(&id)?;
-        if exchange.trace_id != 0 {
-            return Some(exchange.trace_id);
+    /// One child less will ask for it.
+    fn left_by_child(&mut self, parent: ExchangeId) {
+        if let Some(exchange) = self.exchanges.get_mut(&parent) {
+            exchange.undecided_children = exchange.undecided_children.saturating_sub(1);
+            self.forget_if_unneeded(parent);
         }
-        let own = exchange.context.as_ref().map_or(0, |context| context.trace_id);
-        let root = match own {
-            0 => trace_id_of_root(self.seed, exchange.span_id, exchange.time_ns),
-            own => own,
+    }
+
+    fn forget_if_unneeded(&mut self, id: ExchangeId) {
+        if self.exchanges.get(&id).is_some_and(|exchange| {
+            exchange.decided && !exchange.remembered && exchange.undecided_children == 0
+        }) {
+            self.exchanges.remove(&id);
+        }
+    }
+
+    /// The trace an exchange belongs to, once its way to the root is known; else the exchange whose parent is not.
+    fn trace_of(&mut self, id: ExchangeId, depth: usize) -> Result<u128, ExchangeId> {
+        let Some(exchange) = self.exchanges.get(&id) else {
+            return Err(id);
         };
-        let trace_id = match exchange.parent {
-            Parent::Undecided => return None,
-            Parent::None => root,
+        if exchange.trace_id != 0 {
+            return Ok(exchange.trace_id);
+        }
+        let parent = exchange.parent;
+        let trace_id = match parent {
+            Parent::Undecided => return Err(id),
+            Parent::None => self.root_trace_of(id),
             Parent::Remote { trace_id, .. } => trace_id,
             Parent::Exchange(parent) if depth > 0 && self.exchanges.contains_key(&parent) => {
                 self.trace_of(parent, depth - 1)?
@@ -111,11 +206,23 @@ impl Linker {
             Parent::Exchange(_) => {
                 self.counters.waits_given_up += 1;
                 self.set_parent(id, Link::NONE);
-                root
+                self.root_trace_of(id)
             }
         };
-        self.exchanges.get_mut(&id)?.trace_id = trace_id;
-        Some(trace_id)
+        if let Some(exchange) = self.exchanges.get_mut(&id) {
+            exchange.trace_id = trace_id;
+        }
+        Ok(trace_id)
+    }
+
+    fn root_trace_of(&self, id: ExchangeId) -> u128 {
+        let Some(exchange) = self.exchanges.get(&id) else {
+            return 0;
+        };
+        match exchange.context.as_ref().map_or(0, |context| context.trace_id) {
+            0 => trace_id_of_root(self.seed, exchange.span_id, exchange.time_ns),
+            own => own,
+        }
     }
 
     /// Evicts the oldest exchange while the table is full. One that is over is decided now.
@@ -130,21 +237,21 @@ impl Linker {
             let (over, decided) = (exchange.end_ns.is_some(), exchange.decided);
             if over && !decided {
                 self.settle(oldest);
+                if self.trace_of(oldest, TRACE_DEPTH).is_err() {
+                    self.give_up(oldest);
+                }
                 self.try_decide(oldest, u64::MAX);
             }
             self.counters.exchanges_evicted += u64::from(!decided);
+            self.waiting.release(oldest);
             self.forget(oldest);
         }
-        let (exchanges, most) = (&self.exchanges, 2 * self.limits.exchanges);
-        for queue in [&mut self.arrivals, &mut self.over] {
-            if queue.len() > most {
-                queue.retain(|id| exchanges.contains_key(id));
-            }
-        }
-        for queue in [&mut self.settling, &mut self.remembered] {
-            if queue.len() > most {
-                queue.retain(|(_, id)| exchanges.contains_key(id));
-            }
+        let (exchanges, held) = (&self.exchanges, 2 * self.exchanges.len() + ARRIVALS_MIN);
+        if self.arrivals.len() > held {
+            self.arrivals.retain(|id| exchanges.contains_key(id));
         }
     }
 }
+
+/// Arrivals remembered of exchanges that may be gone, before these are sorted out.
+const ARRIVALS_MIN: usize = 1_024;

@@ -52,6 +52,11 @@ impl Inferring {
         true
     }
 
+    /// Answers for this process may come.
+    pub(super) fn works_for(&self, pid: u32) -> bool {
+        self.engines.contains_key(&pid)
+    }
+
     pub(super) fn request_seen(&mut self, pid: u32, id: ExchangeId, name: &str, time_ns: TimeNs) {
         if let Some(running) = self.engines.get_mut(&pid) {
             running.engine.request_started(id.0, name, time_ns as i64);

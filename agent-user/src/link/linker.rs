@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::connecting::Connecting;
 use super::ends::{Addresses, Ends, Handle};
@@ -15,7 +16,8 @@ use super::inferring::Inferring;
 use super::ladder::{self, Found, Link};
 use super::name;
 use super::record::{Exchange, Parent, Process};
-use super::thread::{Worker, Workers, remove};
+use super::thread::{Work, Worker, Workers, remove};
+use super::waiting::Waiting;
 use super::{Confidence, Counters, Decision, ExchangeId, Limits, Method, Seen, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::Side;
@@ -29,15 +31,16 @@ pub struct Linker {
     pub(super) goroutines: Workers,
     pub(super) processes: FxHashMap<u32, Process>,
     ends: Ends,
-    inferring: Inferring,
+    pub(super) inferring: Inferring,
     pub(super) connecting: Connecting,
     /// Exchanges open on a connection, oldest first.
-    pub(super) on_connection: FxHashMap<ConnectionId, Vec<ExchangeId>>,
+    pub(super) on_connection: FxHashMap<ConnectionId, SmallVec<[ExchangeId; 2]>>,
+    /// Oldest first; those gone since are sorted out now and then.
     pub(super) arrivals: VecDeque<ExchangeId>,
     /// Server exchanges whose other end may still turn up on this host.
     pub(super) settling: VecDeque<(TimeNs, ExchangeId)>,
-    /// Over, and waiting for what their decision needs.
-    pub(super) over: VecDeque<ExchangeId>,
+    pub(super) waiting: Waiting,
+    /// Decided ones that inference may name as a parent, with the time of their decision.
     pub(super) remembered: VecDeque<(TimeNs, ExchangeId)>,
     pub(super) ready: Vec<Decision>,
 }
@@ -59,7 +62,7 @@ impl Linker {
             on_connection: FxHashMap::default(),
             arrivals: VecDeque::new(),
             settling: VecDeque::new(),
-            over: VecDeque::new(),
+            waiting: Waiting::default(),
             remembered: VecDeque::new(),
             ready: Vec::new(),
         }
@@ -90,7 +93,7 @@ impl Linker {
         };
         let handle = Handle {
             key,
-            addresses: Addresses::of(seen),
+            addresses: if key == 0 { Addresses::of(seen) } else { None },
         };
         let exchange = Exchange {
             side: seen.side,
@@ -113,6 +116,8 @@ impl Linker {
             probability: 0.0,
             end_ns: None,
             decided: false,
+            remembered: false,
+            undecided_children: 0,
         };
         self.exchanges.insert(seen.id, exchange);
         self.arrivals.push_back(seen.id);
@@ -151,7 +156,14 @@ impl Linker {
         }
         exchange.end_ns = Some(end_ns);
         let (side, opener) = (exchange.side, exchange.actor);
-        self.over.push_back(id);
+        match (exchange.parent, side) {
+            // It is settled in time.
+            (Parent::Undecided, Side::Server) => {}
+            (Parent::Undecided, Side::Client) => {
+                self.waiting.until(id, end_ns.saturating_add(self.limits.wait_ns));
+            }
+            _ => self.waiting.due(id),
+        }
         match side {
             Side::Server => self.inferring.request_finished(opener.pid, id, end_ns),
             Side::Client => {
@@ -196,83 +208,37 @@ impl Linker {
         self.connecting.take(connection);
     }
 
-    /// Hands out every decision that is due.
-    pub fn decide(&mut self, now_ns: TimeNs, out: &mut Vec<Decision>) {
-        while let Some((due, id)) = self.settling.front().copied()
-            && due <= now_ns
-        {
-            self.settling.pop_front();
-            self.settle(id);
-        }
-        for answer in self.inferring.decide(now_ns) {
-            self.answer(&answer);
-        }
-        for _ in 0..self.over.len() {
-            let Some(id) = self.over.pop_front() else { break };
-            if !self.try_decide(id, now_ns) {
-                self.over.push_back(id);
-            }
-        }
-        while let Some((decided_ns, id)) = self.remembered.front().copied()
-            && decided_ns.saturating_add(self.limits.remember_ns) <= now_ns
-        {
-            self.remembered.pop_front();
-            self.forget(id);
-        }
-        out.append(&mut self.ready);
-    }
-
-    /// Decides everything that is over, as when the agent stops or a file ends.
-    pub fn flush(&mut self, out: &mut Vec<Decision>) {
-        for answer in self.inferring.flush() {
-            self.answer(&answer);
-        }
-        self.decide(u64::MAX, out);
-    }
-
     fn server_seen(&mut self, seen: &Seen<'_>) {
         self.settling
             .push_back((seen.time_ns.saturating_add(self.limits.settle_ns), seen.id));
-        let connection = seen.connection;
-        let waiting = self.thread(seen.actor, seen.time_ns).open.clone();
-        // Pipelined requests of one connection are one queue; two connections at once are not one thread's work.
-        let interleaved = seen.actor.goroutine == 0
-            && waiting.iter().any(|id| {
-                self.exchanges
-                    .get(id)
-                    .is_some_and(|other| other.connection != connection)
-            });
-        let work = self.thread(seen.actor, seen.time_ns);
+        let actor = seen.actor;
+        let interleaved = self.works_elsewhere(seen, |work| &work.open);
+        let work = self.thread(actor, seen.time_ns);
         work.open.push(seen.id);
         work.segment.identified(seen.id);
         work.served = true;
         let strayed = work.strayed;
-        if seen.actor.goroutine != 0 {
-            self.goroutine(seen.actor, seen.time_ns).open.push(seen.id);
+        if actor.goroutine != 0 {
+            self.goroutine(actor, seen.time_ns).open.push(seen.id);
         }
-        let process = self.process(seen.actor.pid);
+        let process = self.process(actor.pid);
         process.open.push(seen.id);
         process.interleaves |= interleaved || strayed;
-        if let Some(exchange) = self.exchanges.get(&seen.id) {
+        if self.inferring.works_for(actor.pid)
+            && let Some(exchange) = self.exchanges.get(&seen.id)
+        {
             self.inferring
-                .request_seen(seen.actor.pid, seen.id, &exchange.name, seen.time_ns);
+                .request_seen(actor.pid, seen.id, &exchange.name, seen.time_ns);
         }
     }
 
     fn client_seen(&mut self, seen: &Seen<'_>) {
         let cause = self.connecting.take(seen.connection);
         let found = ladder::parent_of_call(self, seen.id, cause);
-        let calls = self.thread(seen.actor, seen.time_ns).calls.clone();
-        let connection = seen.connection;
-        let overlapping = seen.actor.goroutine == 0
-            && calls.iter().any(|id| {
-                self.exchanges
-                    .get(id)
-                    .is_some_and(|other| other.connection != connection)
-            });
-        // Calls made while a process starts tell nothing about how it serves.
-        let serving = self.process(seen.actor.pid).faithful > 0;
+        let overlapping = self.works_elsewhere(seen, |work| &work.calls);
         let process = self.process(seen.actor.pid);
+        // Calls made while a process starts tell nothing about how it serves.
+        let serving = process.faithful > 0;
         let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
         let work = self.thread(seen.actor, seen.time_ns);
         work.calls.push(seen.id);
@@ -284,7 +250,9 @@ impl Linker {
         }
         work.strayed |= serving && work.open.is_empty();
         let strayed = work.strayed && work.served;
-        self.process(seen.actor.pid).interleaves |= overlapping || strayed;
+        if overlapping || strayed {
+            self.process(seen.actor.pid).interleaves = true;
+        }
         match found {
             Found::Link(link) => {
                 if let Parent::Exchange(parent) = link.parent
@@ -296,6 +264,19 @@ impl Linker {
             }
             Found::Undecided { hint } => self.infer(seen, hint),
         }
+    }
+
+    /// The thread has others of these open, on another connection. Pipelined requests of one connection are one queue; two
+    /// connections at once are not one thread's work.
+    fn works_elsewhere(&self, seen: &Seen<'_>, list: impl Fn(&Work) -> &Vec<ExchangeId>) -> bool {
+        let worker = Worker::thread(seen.actor);
+        let others = self.threads.get(worker).map_or(&[][..], |work| list(work));
+        seen.actor.goroutine == 0
+            && others.iter().any(|id| {
+                self.exchanges
+                    .get(id)
+                    .is_some_and(|other| other.connection != seen.connection)
+            })
     }
 
     /// Leaves the call's parent to inference.
@@ -332,18 +313,6 @@ impl Linker {
         }
     }
 
-    pub(super) fn set_parent(&mut self, id: ExchangeId, link: Link) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
-            return;
-        };
-        exchange.parent = link.parent;
-        (exchange.method, exchange.confidence, exchange.probability) = match link.parent {
-            Parent::None | Parent::Undecided => (Method::None, Confidence::None, 0.0),
-            _ if link.exact => (link.method, Confidence::Exact, 1.0),
-            _ => (link.method, Confidence::Inferred, link.probability),
-        };
-    }
-
     /// Takes the exchange off every list of open ones.
     fn close(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get(&id) else {
@@ -357,26 +326,21 @@ impl Linker {
         );
         self.ends.forget(id, side, handle);
         if let Some(open) = self.on_connection.get_mut(&connection) {
-            remove(open, id);
+            if let Some(at) = open.iter().rposition(|other| *other == id) {
+                open.remove(at);
+            }
             if open.is_empty() {
                 self.on_connection.remove(&connection);
             }
         }
-        for work in [
-            self.threads.get_mut(Worker {
-                pid: actor.pid,
-                id: u64::from(actor.tid),
-            }),
-            self.goroutines.get_mut(Worker {
-                pid: actor.pid,
-                id: actor.goroutine,
-            }),
-        ]
-        .into_iter()
-        .flatten()
-        {
+        if let Some(work) = self.threads.get_mut(Worker::thread(actor)) {
             remove(&mut work.open, id);
             remove(&mut work.calls, id);
+        }
+        if actor.goroutine != 0
+            && let Some(work) = self.goroutines.get_mut(Worker::goroutine(actor))
+        {
+            remove(&mut work.open, id);
         }
         if let Some(process) = self.processes.get_mut(&actor.pid) {
             remove(&mut process.open, id);
@@ -384,7 +348,13 @@ impl Linker {
     }
 
     pub(super) fn forget(&mut self, id: ExchangeId) {
-        self.close(id);
+        if self
+            .exchanges
+            .get(&id)
+            .is_some_and(|exchange| exchange.end_ns.is_none())
+        {
+            self.close(id);
+        }
         self.exchanges.remove(&id);
     }
 
@@ -395,22 +365,18 @@ impl Linker {
         self.processes.entry(pid).or_default()
     }
 
-    pub(super) fn thread(&mut self, actor: Actor, time_ns: TimeNs) -> &mut super::thread::Work {
-        let worker = Worker {
-            pid: actor.pid,
-            id: u64::from(actor.tid),
-        };
-        let (work, evicted) = self.threads.entry(worker, time_ns, self.limits.threads);
+    pub(super) fn thread(&mut self, actor: Actor, time_ns: TimeNs) -> &mut Work {
+        let (work, evicted) = self
+            .threads
+            .entry(Worker::thread(actor), time_ns, self.limits.threads);
         self.counters.threads_evicted += evicted;
         work
     }
 
-    pub(super) fn goroutine(&mut self, actor: Actor, time_ns: TimeNs) -> &mut super::thread::Work {
-        let worker = Worker {
-            pid: actor.pid,
-            id: actor.goroutine,
-        };
-        let (work, evicted) = self.goroutines.entry(worker, time_ns, self.limits.threads);
+    pub(super) fn goroutine(&mut self, actor: Actor, time_ns: TimeNs) -> &mut Work {
+        let (work, evicted) = self
+            .goroutines
+            .entry(Worker::goroutine(actor), time_ns, self.limits.threads);
         self.counters.threads_evicted += evicted;
         work
     }

@@ -23,6 +23,7 @@ mod record;
 mod segment;
 mod thread;
 mod touching;
+mod waiting;
 
 use std::net::SocketAddr;
 
@@ -127,7 +128,7 @@ impl Style {
 /// Bounds of the room.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Exchanges remembered: open, or over and waiting for a decision, or decided and still a possible parent.
+    /// Exchanges remembered: open, or over and waiting for a decision, or decided and asked for by one that is not.
     pub exchanges: usize,
     /// Threads, and goroutines, each.
     pub threads: usize,
@@ -136,7 +137,7 @@ pub struct Limits {
     /// How long the other end of a local connection may take to be seen, and how long a decision may wait for others.
     pub settle_ns: u64,
     pub wait_ns: u64,
-    /// How long a decided exchange stays a possible parent.
+    /// How long a decided request of a process that is inferred for stays a possible parent.
     pub remember_ns: u64,
 }
 

@@ -43,6 +43,10 @@ pub(super) struct Exchange {
     pub(super) probability: f32,
     pub(super) end_ns: Option<TimeNs>,
     pub(super) decided: bool,
+    /// Decided, and inference may still name it.
+    pub(super) remembered: bool,
+    /// Exchanges that have it for a parent and are not decided.
+    pub(super) undecided_children: u32,
 }
 
 /// What is known of a process as a whole.

@@ -8,12 +8,29 @@ use rustc_hash::FxHashMap;
 
 use super::ExchangeId;
 use super::segment::Segment;
+use crate::event::Actor;
 
 /// Thread (or goroutine) of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Worker {
     pub(super) pid: u32,
     pub(super) id: u64,
+}
+
+impl Worker {
+    pub(super) fn thread(actor: Actor) -> Self {
+        Self {
+            pid: actor.pid,
+            id: u64::from(actor.tid),
+        }
+    }
+
+    pub(super) fn goroutine(actor: Actor) -> Self {
+        Self {
+            pid: actor.pid,
+            id: actor.goroutine,
+        }
+    }
 }
 
 #[derive(Debug, Default)]

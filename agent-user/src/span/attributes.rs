@@ -54,11 +54,12 @@ pub(super) fn visit(span: &Span, visit: &mut Visit<'_>) {
     let of_response = response
         .map(|response| response.attributes.as_slice())
         .unwrap_or_default();
-    let of_request = request
-        .attributes
-        .iter()
-        .filter(|(key, _)| !of_response.iter().any(|(later, _)| later == key));
-    for (key, value) in of_request.chain(of_response) {
+    for (key, value) in &request.attributes {
+        if of_response.is_empty() || !of_response.iter().any(|(later, _)| later == key) {
+            visit(key, value.into());
+        }
+    }
+    for (key, value) in of_response {
         visit(key, value.into());
     }
 }

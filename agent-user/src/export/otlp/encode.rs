@@ -141,6 +141,9 @@ fn kind(kind: Kind) -> u64 {
     }
 }
 
+/// Key and value together, so that the pair's length takes one byte.
+const SHORT_BYTES: usize = 0x80 - 6;
+
 /// A `KeyValue`.
 fn attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttributeRef<'_>) {
     // A list's length is not worth a look ahead.
@@ -156,6 +159,19 @@ fn attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttributeRef<'_>) {
                 });
             });
         });
+    }
+    // Most are short texts: every length takes one byte, and is known.
+    if let AttributeRef::Text(text) = value
+        && key.len() + text.len() < SHORT_BYTES
+    {
+        let (key_bytes, text_bytes) = (key.len() as u8, text.len() as u8);
+        let pair_bytes = 2 + key_bytes + 2 + 2 + text_bytes;
+        out.reserve(2 + usize::from(pair_bytes));
+        out.extend_from_slice(&[field << 3 | 2, pair_bytes, 1 << 3 | 2, key_bytes]);
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(&[2 << 3 | 2, 2 + text_bytes, 1 << 3 | 2, text_bytes]);
+        out.extend_from_slice(text.as_bytes());
+        return;
     }
     let any_bytes = match value {
         AttributeRef::Text(text) => delimited_bytes(text.len()),

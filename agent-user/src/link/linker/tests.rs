@@ -97,7 +97,20 @@ impl Bench {
     fn decide(&mut self) {
         let mut out = Vec::new();
         self.linker.flush(&mut out);
-        for decision in out {
+        self.note(out);
+    }
+
+    /// Answers how many decisions fell.
+    fn decide_at(&mut self, now_ns: u64) -> usize {
+        let mut out = Vec::new();
+        self.linker.decide(now_ns, &mut out);
+        let count = out.len();
+        self.note(out);
+        count
+    }
+
+    fn note(&mut self, decisions: Vec<Decision>) {
+        for decision in decisions {
             assert!(
                 self.decisions.insert(decision.id, decision).is_none(),
                 "decided twice"

@@ -354,7 +354,12 @@ impl Transfer {
 
 /// Sets path and query of any form of request target (RFC 9112 section 3.2); the authority of those that carry one.
 fn set_target<'a>(message: &mut Message, target: &'a str, asked: Asked) -> Option<&'a str> {
-    let (authority, local) = match target.split_once("://") {
+    let absolute = if target.starts_with('/') {
+        None
+    } else {
+        target.split_once("://")
+    };
+    let (authority, local) = match absolute {
         _ if asked == Asked::Connect => (Some(redaction::without_userinfo(target)), ""),
         Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
             set_text(&mut message.attributes, "url.scheme", scheme.as_bytes());
@@ -373,8 +378,8 @@ fn set_target<'a>(message: &mut Message, target: &'a str, asked: Asked) -> Optio
 
 /// The target is the path; the query is an attribute, redacted. A fragment does not belong here and is dropped.
 pub(in crate::protocol) fn set_path(message: &mut Message, local: &str) {
-    let local = local.split_once('#').map_or(local, |(local, _)| local);
-    let (path, query) = local.split_once('?').unwrap_or((local, ""));
+    let local = split_at(local, b'#').map_or(local, |(local, _)| local);
+    let (path, query) = split_at(local, b'?').unwrap_or((local, ""));
     message.target = bounded(path);
     if !query.is_empty() {
         set_text(
@@ -387,11 +392,18 @@ pub(in crate::protocol) fn set_path(message: &mut Message, local: &str) {
 
 /// `server.address` and `server.port` of an authority; nothing where it is empty.
 pub(in crate::protocol) fn set_authority(attributes: &mut Attributes, authority: &str) {
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port.parse::<u16>().ok()),
+    let colon = authority.bytes().rposition(|byte| matches!(byte, b':' | b']'));
+    let (host, port) = match colon {
+        Some(place) if authority.as_bytes()[place] == b':' => {
+            (&authority[..place], authority[place + 1..].parse::<u16>().ok())
+        }
         _ => (authority, None),
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = if host.starts_with('[') {
+        host.trim_start_matches('[').trim_end_matches(']')
+    } else {
+        host
+    };
     if host.is_empty() {
         return;
     }
@@ -399,6 +411,11 @@ pub(in crate::protocol) fn set_authority(attributes: &mut Attributes, authority:
     if let Some(port) = port {
         attributes.push(("server.port", Value::Int(i64::from(port))));
     }
+}
+
+/// `split_once` for an ASCII character; every request goes through it several times.
+fn split_at(text: &str, ascii: u8) -> Option<(&str, &str)> {
+    memchr::memchr(ascii, text.as_bytes()).map(|place| (&text[..place], &text[place + 1..]))
 }
 
 fn version(minor: Option<u8>) -> (&'static str, Value) {

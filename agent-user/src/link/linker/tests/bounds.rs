@@ -36,6 +36,32 @@ fn every_table_is_bounded_and_says_what_it_turned_away() {
     assert!(bench.linker.on_connection.len() <= 64 && bench.linker.settling.len() <= 128);
 }
 
+#[test]
+fn what_is_decided_is_forgotten_once_nobody_asks_for_it() {
+    let mut bench = Bench::new();
+    let worker = actor(10, 11);
+    for connection in 0..100 {
+        bench.serve(worker, connection);
+    }
+    let request = bench.request(worker, 50);
+    let call = bench.call(worker, 60);
+    bench.end(request, worker, 50, Side::Server);
+    let decided = bench.decide_at(bench.now + 300 * MS);
+    assert_eq!(decided, 201, "one thread's calls wait for nobody");
+    assert_eq!(bench.linker.exchanges.len(), 2, "the open call and its parent");
+    bench.end(call, worker, 60, Side::Client);
+    assert_eq!(bench.decide_at(bench.now + 300 * MS), 1);
+    assert_eq!(bench.parent(call).0, bench.span(request));
+    let linker = &bench.linker;
+    let held = [
+        linker.exchanges.len(),
+        linker.waiting.len(),
+        linker.settling.len(),
+        linker.on_connection.len(),
+    ];
+    assert_eq!(held, [0; 4]);
+}
+
 proptest! {
     /// Any order of events: no panic, and exactly one decision for each finished exchange.
     #[test]
