@@ -1,31 +1,95 @@
 //! Calls that no request made: timers, health checks, consumers.
+//!
+//! Enters: windows. Leaves: how often each name of calls is made by nobody. What happens while no request is open is
+//! nobody's for certain, so where a process is idle now and then its rates come from there; only of one that never is, from
+//! calls that were found to be nobody's. Bounded: names; older counts fade.
 
 use rustc_hash::FxHashMap;
 
+use super::SLACK_NS;
 use super::density::{Density, bin};
-use super::window::Call;
+use super::window::{Call, NOBODY, Request, Window};
+
+#[derive(Clone, Default)]
+struct Rates {
+    calls: FxHashMap<u32, f64>,
+    time_ns: f64,
+}
+
+impl Rates {
+    fn fade(&mut self) {
+        self.time_ns *= KEEP;
+        self.calls.values_mut().for_each(|calls| *calls *= KEEP);
+    }
+}
 
 /// How often each name of calls is made by nobody.
 #[derive(Clone, Default)]
 pub(super) struct Background {
-    /// Calls by nobody, by name.
-    calls: FxHashMap<u32, f32>,
-    observed_ns: f64,
+    /// While no request was open.
+    idle: Rates,
+    /// At any time.
+    found: Rates,
     /// Of all calls of a name, whoever made them.
     durations: FxHashMap<u32, Density>,
 }
 
 /// Calls by nobody that are believed in before any was seen.
-const PRIOR_CALLS: f32 = 0.1;
+const PRIOR_CALLS: f64 = 0.1;
+/// Share of time without a request from which on that time alone is relied on.
+const IDLE_SHARE: f64 = 0.03;
+/// Kept of older counts when something new is added.
+const KEEP: f64 = 0.98;
 
 impl Background {
-    /// Time in which calls by nobody would have been noticed.
-    pub(super) fn observe(&mut self, span_ns: i64) {
-        self.observed_ns += span_ns.max(0) as f64;
+    /// Takes note of the time between two moments: how much of it was idle, and which calls were made then.
+    pub(super) fn watch(&mut self, requests: &[Request], calls: &[Call], from_ns: i64, until_ns: i64) {
+        if until_ns <= from_ns {
+            return;
+        }
+        self.idle.fade();
+        self.found.fade();
+        self.found.time_ns += until_ns.saturating_sub(from_ns) as f64;
+        let mut next = calls.partition_point(|call| call.start_ns < from_ns);
+        let mut idle_from_ns = from_ns;
+        let ends = [(until_ns, until_ns)];
+        let busy = requests.iter().map(|request| {
+            let end_ns = if request.unfinished {
+                until_ns
+            } else {
+                request.end_ns.saturating_add(SLACK_NS)
+            };
+            (request.start_ns.saturating_sub(SLACK_NS), end_ns)
+        });
+        for (start_ns, end_ns) in busy.chain(ends) {
+            let idle_until_ns = start_ns.min(until_ns);
+            if idle_until_ns > idle_from_ns {
+                self.idle.time_ns += (idle_until_ns - idle_from_ns) as f64;
+                while let Some(call) = calls.get(next)
+                    && call.start_ns < idle_until_ns
+                {
+                    if call.start_ns >= idle_from_ns {
+                        *self.idle.calls.entry(call.name).or_default() += 1.0;
+                    }
+                    next += 1;
+                }
+            }
+            idle_from_ns = idle_from_ns.max(end_ns);
+        }
     }
 
-    pub(super) fn count(&mut self, name: u32) {
-        *self.calls.entry(name).or_default() += 1.0;
+    /// Takes a window's calls by nobody as found.
+    pub(super) fn found_in(&mut self, window: &Window<'_>) {
+        self.found.calls.clear();
+        let calls = window.calls.iter().zip(&window.owner);
+        for (call, _) in calls.filter(|(_, owner)| **owner == NOBODY) {
+            *self.found.calls.entry(call.name).or_default() += 1.0;
+            self.add_duration(call);
+        }
+    }
+
+    pub(super) fn found(&mut self, name: u32) {
+        *self.found.calls.entry(name).or_default() += 1.0;
     }
 
     pub(super) fn add_duration(&mut self, call: &Call) {
@@ -33,11 +97,12 @@ impl Background {
         density.add(bin(call.end_ns - call.start_ns), &[1.0, 0.0, 0.0, 0.0]);
     }
 
-    /// Keeps the rates of an older one, half forgotten.
-    pub(super) fn carry(&mut self, older: &Self) {
-        self.observed_ns += 0.5 * older.observed_ns;
-        for (name, calls) in &older.calls {
-            *self.calls.entry(*name).or_default() += 0.5 * calls;
+    /// The rates alone.
+    pub(super) fn rates_only(&self) -> Self {
+        Self {
+            idle: self.idle.clone(),
+            found: self.found.clone(),
+            durations: FxHashMap::default(),
         }
     }
 
@@ -46,9 +111,11 @@ impl Background {
     }
 
     /// Log of the rate, per nanosecond, at which nobody makes this call.
-    pub(super) fn log_rate(&self, call: &Call) -> f32 {
-        let calls = self.calls.get(&call.name).copied().unwrap_or(0.0);
-        (f64::from(calls + PRIOR_CALLS) / self.observed_ns.max(1e9)).ln() as f32
+    fn log_rate(&self, call: &Call) -> f32 {
+        let idle = self.idle.time_ns >= IDLE_SHARE * self.found.time_ns;
+        let rates = if idle { &self.idle } else { &self.found };
+        let calls = rates.calls.get(&call.name).copied().unwrap_or(0.0);
+        ((calls + PRIOR_CALLS) / rates.time_ns.max(1e8)).ln() as f32
     }
 
     /// Log probability of nobody making this call and of its duration.

@@ -7,11 +7,12 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::hypotheses::Hypotheses;
 use super::model::{Example, Model};
 use super::threshold::Threshold;
-use super::window::{Call, Guess, NOBODY, Request, Window};
+use super::window::{Call, NOBODY, Request, Window};
 use super::{Answer, Parameters, SLACK_NS};
 
 struct HeldRequest {
@@ -22,8 +23,8 @@ struct HeldRequest {
 struct HeldCall {
     id: u64,
     call: Call,
-    /// Decided, here or elsewhere.
-    parent: Option<Option<u64>>,
+    /// As each learner has it; `Some(None)` where it is nobody's, or of no further interest.
+    parents: [Option<Option<u64>>; LEARNERS],
     answered: bool,
     hint: Option<u64>,
 }
@@ -42,6 +43,14 @@ pub struct FinishedCall<'a> {
     pub hint: Option<u64>,
 }
 
+/// Two that learned from different first guesses: what they disagree on is not known.
+const LEARNERS: usize = 2;
+
+struct Learner {
+    model: Model,
+    history: History,
+}
+
 pub struct Engine {
     parameters: Parameters,
     request_names: Names,
@@ -50,22 +59,21 @@ pub struct Engine {
     /// Where unfinished requests are held.
     unfinished: FxHashMap<u64, usize>,
     calls: Vec<HeldCall>,
-    model: Option<Model>,
+    learners: Option<[Learner; LEARNERS]>,
     first_ns: Option<i64>,
-    history: History,
+    /// Until when the background was watched.
+    watched_ns: i64,
     threshold: Threshold,
+    agreement: Agreement,
     /// Hints that came true, and that did not.
     hints: (f32, f32),
     overflowed: u64,
+    given_up: u64,
 }
 
 impl Engine {
     pub fn new(parameters: Parameters) -> Self {
         let threshold = Threshold::new(parameters.error_budget);
-        let history = History {
-            per_name: parameters.examples,
-            ..History::default()
-        };
         Self {
             parameters,
             request_names: Names::default(),
@@ -73,18 +81,20 @@ impl Engine {
             requests: Vec::new(),
             unfinished: FxHashMap::default(),
             calls: Vec::new(),
-            model: None,
+            learners: None,
             first_ns: None,
-            history,
+            watched_ns: i64::MIN,
             threshold,
+            agreement: Agreement::default(),
             hints: (0.0, 0.0),
             overflowed: 0,
+            given_up: 0,
         }
     }
 
-    /// Spans that were decided early because too many were held.
+    /// Spans that were decided early because too many were held, and requests no longer looked at because too many were open.
     pub fn overflowed(&self) -> u64 {
-        self.overflowed
+        self.overflowed + self.given_up
     }
 
     pub fn held(&self) -> usize {
@@ -135,7 +145,7 @@ impl Engine {
         self.calls.push(HeldCall {
             id,
             call,
-            parent: known.map(Some),
+            parents: [known.map(Some); LEARNERS],
             answered: known.is_some(),
             hint,
         });
@@ -148,7 +158,7 @@ impl Engine {
             .first_ns
             .is_some_and(|first| first.saturating_add(self.parameters.warm_up_ns) <= now_ns);
         let known = self.requests.len() - self.unfinished.len();
-        if self.model.is_none() && known < self.parameters.warm_up_requests && !waited && !crowded {
+        if self.learners.is_none() && known < self.parameters.warm_up_requests && !waited && !crowded {
             return;
         }
         let patience_ns = self.parameters.patience_ns;
@@ -218,32 +228,78 @@ impl Engine {
             .iter()
             .map(|held| Call {
                 hint: held.hint.and_then(|hint| index.get(&hint).copied()),
-                fixed: held
-                    .parent
-                    .map(|parent| parent.and_then(|parent| index.get(&parent).copied())),
                 ..held.call.clone()
             })
             .collect();
-        let model = self
-            .model
-            .get_or_insert_with(|| Model::from_window(&requests, &calls, &self.parameters));
-        let mut window = Window::new(&requests, &calls, model, Guess::MostDue);
-        window.repair(model);
-        for _ in 0..self.parameters.burn_in {
-            window.sweep(model, &self.parameters, false);
+        let seen_ns = if horizon_ns == i64::MAX {
+            now_ns
+        } else {
+            horizon_ns
+        };
+        let learners = match &mut self.learners {
+            Some(learners) => {
+                for Learner { model, .. } in &mut *learners {
+                    model
+                        .background
+                        .watch(&requests, &calls, self.watched_ns, seen_ns);
+                }
+                learners
+            }
+            learners => {
+                let models = Model::from_window(&requests, &calls, &self.parameters);
+                learners.insert(models.map(|model| Learner {
+                    model,
+                    history: History::of(self.parameters.examples),
+                }))
+            }
+        };
+        self.watched_ns = seen_ns;
+        let asked = if self.agreement.ask_one() { 1 } else { LEARNERS };
+        let fixed = |which: usize| {
+            let calls = calls.iter().zip(&self.calls);
+            let fixed = calls.map(|(call, held)| Call {
+                fixed: held.parents[which]
+                    .map(|parent| parent.and_then(|parent| index.get(&parent).copied())),
+                ..call.clone()
+            });
+            fixed.collect::<Vec<_>>()
+        };
+        let calls: Vec<Vec<Call>> = (0..asked).map(fixed).collect();
+        let mut windows = Vec::with_capacity(asked);
+        for (calls, learner) in calls.iter().zip(&*learners) {
+            let mut window = Window::new(&requests, calls);
+            let mut hypotheses = Hypotheses::new(&mut window, &learner.model, self.parameters.deciding());
+            hypotheses.follow();
+            self.given_up += hypotheses.given_up();
+            windows.push(window);
         }
-        for _ in 0..self.parameters.samples {
-            window.sweep(model, &self.parameters, true);
+        let opinions: Vec<Vec<(u32, f32)>> = windows
+            .iter()
+            .map(|window| (0..self.calls.len()).map(|at| window.best(at)).collect())
+            .collect();
+        let (first, others) = windows.split_at_mut(1);
+        for (opinions, other) in others.iter().enumerate() {
+            first[0].average(other, opinions + 1);
         }
         let mut found = Vec::new();
         for (at, held) in self.calls.iter_mut().enumerate() {
             if held.answered || !due(held) {
                 continue;
             }
-            let (best, probability) = window.best(at);
-            let parent = (best != NOBODY).then(|| self.requests[best as usize].id);
-            held.parent = Some(parent);
+            let id = |request: u32| (request != NOBODY).then(|| self.requests[request as usize].id);
+            for (which, parent) in held.parents.iter_mut().enumerate() {
+                let owner = opinions[which.min(asked - 1)][at].0;
+                *parent = Some(id(owner));
+                if owner == NOBODY {
+                    learners[which].model.background.found(held.call.name);
+                }
+            }
+            if asked > 1 {
+                self.agreement.note(opinions[0][at].0 == opinions[1][at].0);
+            }
             held.answered = true;
+            let (best, probability) = first[0].best(at);
+            let parent = id(best);
             self.threshold.note(probability);
             if let (Some(hint), Some(parent)) = (held.hint, parent) {
                 let (right, wrong) = &mut self.hints;
@@ -254,12 +310,8 @@ impl Engine {
                 parent,
                 probability,
             });
-            if parent.is_none() {
-                model.background.count(held.call.name);
-            }
         }
         self.threshold.settle();
-        model.learn_hints(self.hints.0, self.hints.1);
         for answer in &mut found {
             if answer.probability < self.threshold.least() {
                 answer.parent = None;
@@ -267,11 +319,12 @@ impl Engine {
         }
         answers.append(&mut found);
         self.depart(horizon_ns);
-        if self.history.due()
-            && let Some(model) = &mut self.model
-        {
-            let grown = self.history.mark();
-            *model = model.updated(&self.history.examples(), grown);
+        for Learner { model, history } in self.learners.iter_mut().flatten() {
+            model.learn_hints(self.hints.0, self.hints.1);
+            if history.due() {
+                let grown = history.mark();
+                *model = model.updated(&history.examples(), grown);
+            }
         }
     }
 
@@ -281,36 +334,34 @@ impl Engine {
             !request.unfinished
                 && request.end_ns.saturating_add(SLACK_NS) < horizon_ns.saturating_sub(SLACK_NS)
         };
-        let mut leaving: FxHashMap<u64, (Request, Vec<Call>)> = FxHashMap::default();
+        let mut leaving: FxHashMap<u64, (Request, [Vec<Call>; LEARNERS])> = FxHashMap::default();
         self.requests.retain(|held| {
             let leaves = over(&held.request);
             if leaves {
-                leaving.insert(held.id, (held.request.clone(), Vec::new()));
+                leaving.insert(held.id, (held.request.clone(), Default::default()));
             }
             !leaves
         });
-        let staying: FxHashMap<u64, ()> = self.requests.iter().map(|held| (held.id, ())).collect();
-        self.calls.retain(|held| match held.parent {
-            None => true,
-            Some(None) => !held.answered,
-            Some(Some(parent)) => {
-                if let Some((_, calls)) = leaving.get_mut(&parent) {
-                    calls.push(held.call.clone());
-                    return false;
+        let staying: FxHashSet<u64> = self.requests.iter().map(|held| held.id).collect();
+        self.calls.retain_mut(|held| {
+            for (which, parent) in held.parents.iter_mut().enumerate() {
+                let Some(Some(id)) = parent else { continue };
+                if let Some((_, calls)) = leaving.get_mut(id) {
+                    calls[which].push(held.call.clone());
+                    *parent = Some(None);
+                } else if !staying.contains(id) {
+                    *parent = Some(None);
                 }
-                staying.contains_key(&parent)
             }
+            !held.answered || held.parents.iter().any(|parent| *parent != Some(None))
         });
-        let mut leaving: Vec<(Request, Vec<Call>)> = leaving.into_values().collect();
+        let mut leaving: Vec<_> = leaving.into_values().collect();
         leaving.sort_by_key(|(request, _)| request.start_ns);
-        for (request, mut calls) in leaving {
-            calls.sort_by_key(|call| call.start_ns);
-            if let Some(model) = &mut self.model {
-                model
-                    .background
-                    .observe(request.start_ns - self.history.last_ns.unwrap_or(request.start_ns));
+        for (request, calls) in leaving {
+            for (learner, mut calls) in self.learners.iter_mut().flatten().zip(calls) {
+                calls.sort_by_key(|call| call.start_ns);
+                learner.history.push(request.clone(), calls);
             }
-            self.history.push(request, calls);
         }
         let unfinished = self
             .requests
@@ -321,23 +372,57 @@ impl Engine {
     }
 }
 
+/// How often the learners agree. While they do, asking one is enough most of the time.
+#[derive(Default)]
+struct Agreement {
+    asked: f64,
+    differed: f64,
+    turns: u32,
+}
+
+/// Calls asked for before one is enough, and how seldom they may differ then.
+const AGREED_AFTER: f64 = 1000.0;
+const DIFFER: f64 = 0.000_5;
+/// Both are asked once in so many times.
+const BOTH_EVERY: u32 = 8;
+const AGREEMENT_KEEP: f64 = 0.999_9;
+
+impl Agreement {
+    fn note(&mut self, same: bool) {
+        self.asked = self.asked * AGREEMENT_KEEP + 1.0;
+        self.differed = self.differed * AGREEMENT_KEEP + if same { 0.0 } else { 1.0 };
+    }
+
+    fn ask_one(&mut self) -> bool {
+        self.turns = self.turns.wrapping_add(1);
+        self.asked >= AGREED_AFTER
+            && self.differed <= DIFFER * self.asked
+            && !self.turns.is_multiple_of(BOTH_EVERY)
+    }
+}
+
 /// The latest requests with their calls, so many of each name.
 #[derive(Default)]
 struct History {
     per_name: usize,
     by_name: Vec<VecDeque<(Request, Vec<Call>)>>,
     fresh: usize,
-    last_ns: Option<i64>,
     learned: usize,
 }
 
 impl History {
+    fn of(per_name: usize) -> Self {
+        Self {
+            per_name,
+            ..Self::default()
+        }
+    }
+
     fn push(&mut self, request: Request, calls: Vec<Call>) {
         let name = request.name as usize;
         if self.by_name.len() <= name {
             self.by_name.resize_with(name + 1, VecDeque::new);
         }
-        self.last_ns = Some(request.start_ns);
         let examples = &mut self.by_name[name];
         if examples.len() >= self.per_name {
             examples.pop_front();

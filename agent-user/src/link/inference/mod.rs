@@ -12,27 +12,32 @@
 mod background;
 mod density;
 mod engine;
+mod hypotheses;
+mod lattice;
 mod model;
 mod shape;
 mod threshold;
 mod window;
 
 pub use engine::{Engine, FinishedCall};
+use hypotheses::Breadth;
 
 /// Within this time an event may be seen before its cause: clock grain, and records of two threads.
 const SLACK_NS: i64 = 50_000;
+
+/// A hypothesis less probable than the best by this factor (a logarithm) is not followed.
+const WITHIN: f32 = 12.0;
 
 /// What to spend, and how long to wait.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     /// Rounds of learning from a first window.
     pub rounds: usize,
-    /// Rounds before samples count, and rounds that count.
-    pub burn_in: usize,
-    pub samples: usize,
-    /// A call this sure after so many visits is looked at less often.
-    pub certain_after: f32,
-    pub certain: f32,
+    /// Hypotheses followed at once while learning, and while deciding.
+    pub learning_breadth: usize,
+    pub deciding_breadth: usize,
+    /// What evidence counts for in a decision: the model takes gaps and durations for more independent than they are.
+    pub temper: f32,
     /// Requests to have seen, or time to have passed, before the first answer.
     pub warm_up_requests: usize,
     pub warm_up_ns: i64,
@@ -50,10 +55,9 @@ impl Default for Parameters {
     fn default() -> Self {
         Self {
             rounds: 3,
-            burn_in: 20,
-            samples: 100,
-            certain_after: 4.0,
-            certain: 0.995,
+            learning_breadth: 32,
+            deciding_breadth: 64,
+            temper: 0.8,
             warm_up_requests: 500,
             warm_up_ns: 5_000_000_000,
             patience_ns: 2_000_000_000,
@@ -65,6 +69,22 @@ impl Default for Parameters {
 }
 
 impl Parameters {
+    fn learning(&self) -> Breadth {
+        Breadth {
+            hypotheses: self.learning_breadth,
+            within: WITHIN,
+            temper: 1.0,
+        }
+    }
+
+    fn deciding(&self) -> Breadth {
+        Breadth {
+            hypotheses: self.deciding_breadth,
+            within: WITHIN,
+            temper: self.temper,
+        }
+    }
+
     /// For files, where nobody waits: learns from more before the first answer.
     pub fn offline() -> Self {
         Self {
@@ -86,5 +106,7 @@ pub struct Answer {
     pub probability: f32,
 }
 
+#[cfg(test)]
+mod measured;
 #[cfg(test)]
 mod simulation;

@@ -2,8 +2,8 @@
 //!
 //! Enters: windows without answers, and requests whose calls are known. Leaves: the model they are judged by. From a
 //! window it learns by alternating between assigning calls and learning from the assignment (stochastic expectation
-//! maximisation): first with one class of requests, from two first guesses of which the more probable result stays, then
-//! with several classes. Classes are first split along the direction in which gaps and durations of the most common
+//! maximisation): first with one class of requests, from several first guesses of which the two most probable results stay,
+//! then with several classes. Two, because where they disagree neither is to be trusted. Classes are first split along the direction in which gaps and durations of the most common
 //! call sequences vary together.
 
 use rustc_hash::FxHashMap;
@@ -12,7 +12,8 @@ use smallvec::SmallVec;
 use super::Parameters;
 use super::background::Background;
 use super::density::{CLASSES, PerClass};
-use super::shape::{Shape, normalised};
+use super::hypotheses::Hypotheses;
+use super::shape::{Shape, log_sum, normalised};
 use super::window::{Call, Guess, NOBODY, Request, Window};
 
 #[derive(Clone)]
@@ -57,28 +58,61 @@ impl Model {
         self.shapes.get(name as usize).unwrap_or(&self.unknown)
     }
 
-    /// Learns from nothing but one window.
-    pub(super) fn from_window(requests: &[Request], calls: &[Call], parameters: &Parameters) -> Self {
-        let [first, second] = [Guess::Oldest, Guess::MostRecent].map(|guess| {
-            let mut model = Self::new();
-            let mut window = Window::new(requests, calls, &model, guess);
-            model = model.relearned_from_window(&window, |_, _| EVEN);
-            window = Window::new(requests, calls, &model, Guess::MostDue);
+    /// Learns from nothing but one window, from several first guesses; the two results that explain it best, best first.
+    pub(super) fn from_window(requests: &[Request], calls: &[Call], parameters: &Parameters) -> [Self; 2] {
+        let mut unlearned = Self::new();
+        let starts = requests.iter().map(|request| request.start_ns);
+        let ends = requests.iter().map(|request| request.end_ns);
+        let from_ns = starts.chain(calls.iter().map(|call| call.start_ns)).min();
+        let until_ns = ends.chain(calls.iter().map(|call| call.end_ns)).max();
+        if let (Some(from_ns), Some(until_ns)) = (from_ns, until_ns) {
+            unlearned.background.watch(requests, calls, from_ns, until_ns);
+        }
+        let breadth = parameters.learning();
+        let mut learned: Vec<(f64, Self, Window<'_>)> = Vec::new();
+        for guess in [Guess::Oldest, Guess::MostRecent, Guess::Apart] {
+            let mut window = Window::new(requests, calls);
+            window.guess(guess);
+            let mut model = match guess {
+                Guess::Apart => unlearned.relearned(&window.examples_apart(), |_, _| EVEN),
+                _ => unlearned.relearned_from_window(&window, |_, _| EVEN),
+            };
             for _ in 0..parameters.rounds {
-                window.improve(&model, parameters);
+                Hypotheses::new(&mut window, &model, breadth).follow();
                 model = model.relearned_from_window(&window, |_, _| EVEN);
             }
-            window.rescore(&model);
-            (window.log_probability(&model), model, window)
-        });
-        let (_, mut model, mut window) = if first.0 >= second.0 { first } else { second };
-        let classes = split(&window.examples());
-        model = model.relearned_from_window(&window, |request, _| classes[request]);
-        for _ in 0..2 * parameters.rounds {
-            window.improve(&model, parameters);
-            model = model.relearned_from_window(&window, |_, log| normalised(log));
+            learned.push((model.log_probability(&window), model, window));
         }
-        model
+        learned.sort_by(|a, b| b.0.total_cmp(&a.0));
+        learned.pop();
+        for (log, model, window) in &mut learned {
+            let classes = split(&window.examples());
+            *model = model.relearned_from_window(window, |request, _| classes[request]);
+            for _ in 0..2 * parameters.rounds {
+                Hypotheses::new(window, model, breadth).follow();
+                *model = model.relearned_from_window(window, |_, log| normalised(log));
+            }
+            *log = model.log_probability(window);
+        }
+        learned.sort_by(|a, b| a.0.total_cmp(&b.0));
+        [(); 2].map(|()| learned.pop().map_or_else(Self::new, |(_, model, _)| model))
+    }
+
+    /// Log probability of the window's assignment.
+    fn log_probability(&self, window: &Window<'_>) -> f64 {
+        let requests = window.examples().into_iter().map(|Example { request, calls }| {
+            let log = self.shape(request.name).log_by_class(request, calls.into_iter());
+            f64::from(log_sum(&log))
+        });
+        let nobodys = window
+            .calls
+            .iter()
+            .zip(&window.owner)
+            .filter(|(_, owner)| **owner == NOBODY);
+        requests.sum::<f64>()
+            + nobodys
+                .map(|(call, _)| f64::from(self.background.log(call)))
+                .sum::<f64>()
     }
 
     /// Learns from requests whose calls are known; keeps the background's rates, and the classes unless `anew`.
@@ -91,7 +125,6 @@ impl Model {
         for _ in 0..if anew { CLASS_ROUNDS } else { 1 } {
             model = model.relearned(examples, |_, log| normalised(log));
         }
-        model.background.carry(&self.background);
         model
     }
 
@@ -101,18 +134,7 @@ impl Model {
         class: impl Fn(usize, &PerClass) -> PerClass,
     ) -> Self {
         let mut next = self.relearned(&window.examples(), class);
-        let nobodys = window
-            .calls
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| window.owner(*at) == NOBODY);
-        for (_, call) in nobodys {
-            next.background.count(call.name);
-            next.background.add_duration(call);
-        }
-        if let (Some(first), Some(last)) = (window.calls.first(), window.calls.last()) {
-            next.background.observe(last.start_ns - first.start_ns);
-        }
+        next.background.found_in(window);
         next.background.refresh();
         next
     }
@@ -120,6 +142,7 @@ impl Model {
     /// What the examples show, when `class` says how much of each belongs to which class.
     fn relearned(&self, examples: &[Example<'_>], class: impl Fn(usize, &PerClass) -> PerClass) -> Self {
         let mut next = Self::new();
+        next.background = self.background.rates_only();
         for (at, example) in examples.iter().enumerate() {
             let request = example.request;
             let log = self

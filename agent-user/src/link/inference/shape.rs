@@ -7,8 +7,9 @@
 //! order or parallelism in advance: fan-out, loops, retries and optional calls are steps like any other.
 
 use std::array::from_fn;
+use std::hash::Hasher;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
 use super::density::{CLASSES, Density, PerClass, bin};
@@ -42,23 +43,26 @@ fn call_of(name: u32) -> u32 {
     3 + name
 }
 
-/// Event, calls before (at most [`DEPTH`]) and destination in one number: it is hashed for every step of every proposal.
-fn packed(from: u32, calls: u32, to: u32) -> u64 {
-    u64::from(from) << 32 | u64::from(calls) << 24 | u64::from(to)
+/// Steps from one event to one destination, whatever the request's class.
+#[derive(Clone)]
+struct Steps {
+    from: u32,
+    count: [PerClass; DEPTH as usize + 1],
+    /// By calls before.
+    log: [PerClass; DEPTH as usize + 1],
+    gaps: Density,
 }
 
-fn unpacked(key: u64) -> (u32, u32, u32) {
-    (
-        (key >> 32) as u32,
-        (key >> 24 & 0xFF) as u32,
-        (key & 0xFF_FFFF) as u32,
-    )
-}
-
-#[derive(Clone, Copy, Default)]
-struct Step {
-    count: PerClass,
-    log: PerClass,
+/// All steps from one event.
+#[derive(Clone, Default)]
+struct Departures {
+    count: [PerClass; DEPTH as usize + 1],
+    /// Of a step never seen after so many calls.
+    log: [PerClass; DEPTH as usize + 1],
+    coarse_count: PerClass,
+    coarse_log: PerClass,
+    /// Until whichever event of the request's own comes next.
+    gaps: Option<Density>,
 }
 
 /// What one name of requests does.
@@ -66,25 +70,25 @@ struct Step {
 pub(super) struct Shape {
     weights: PerClass,
     log_weights: PerClass,
-    /// By event, calls before, and destination.
-    steps: FxHashMap<u64, Step>,
-    /// By event and calls before: all steps from there; the log is that of a step never seen there.
-    totals: FxHashMap<(u32, u32), Step>,
-    /// By event and destination, regardless of the calls before.
-    coarse: FxHashMap<(u32, u32), (Step, Density)>,
-    coarse_totals: FxHashMap<u32, Step>,
-    durations: FxHashMap<u32, Density>,
+    steps: Vec<Steps>,
+    /// Where in `steps`, by event and destination.
+    places: Places,
+    /// By event.
+    departures: Vec<Departures>,
+    /// By name of the call.
+    durations: Vec<Option<Density>>,
 }
 
 /// A request part-way through: where it stands after some of its calls.
 #[derive(Clone)]
 pub(super) struct Progress {
-    pub(super) log: PerClass,
+    /// Share of each class in what is known of it.
+    log: PerClass,
     last: u32,
     last_ns: i64,
     calls: u32,
     /// Ends and names of calls not over yet.
-    open: SmallVec<[(i64, u32); 6]>,
+    open: SmallVec<[(i64, u32); 4]>,
 }
 
 /// What [`Shape::walk`] reports of each step: event, calls before, destination, and the gap's bin where one counts.
@@ -95,11 +99,10 @@ impl Shape {
         Self {
             weights: [0.0; CLASSES],
             log_weights: [-(CLASSES as f32).ln(); CLASSES],
-            steps: FxHashMap::default(),
-            totals: FxHashMap::default(),
-            coarse: FxHashMap::default(),
-            coarse_totals: FxHashMap::default(),
-            durations: FxHashMap::default(),
+            steps: Vec::new(),
+            places: Places::default(),
+            departures: Vec::new(),
+            durations: Vec::new(),
         }
     }
 
@@ -110,82 +113,60 @@ impl Shape {
         calls: impl Iterator<Item = &'a Call>,
     ) -> PerClass {
         let mut log = self.log_weights;
-        let mut progress = Progress {
-            log: [0.0; CLASSES],
-            last: START,
-            last_ns: request.start_ns,
-            calls: 0,
-            open: SmallVec::new(),
-        };
+        let mut progress = self.begin(request);
         for call in calls {
-            self.advance(&mut progress, call.start_ns, &mut log);
-            self.add_step(
-                &mut log,
-                progress.last,
-                progress.calls,
-                call_of(call.name),
-                call.start_ns - progress.last_ns,
-            );
-            self.add_duration(&mut log, call);
-            progress.begin(call);
+            self.step_to(&mut progress, call, &mut log);
         }
-        self.advance(&mut progress, request.end_ns, &mut log);
-        if !request.unfinished {
-            let to = progress.destination_at_end();
-            self.add_step(
-                &mut log,
-                progress.last,
-                progress.calls,
-                to,
-                request.end_ns - progress.last_ns,
-            );
-        }
+        self.last_step(&mut progress, request, &mut log);
         log
+    }
+
+    fn step_to(&self, progress: &mut Progress, call: &Call, log: &mut PerClass) {
+        self.advance(progress, call.start_ns, log);
+        self.add_step(log, progress, call_of(call.name), call.start_ns);
+        let density = self.durations.get(call.name as usize).and_then(Option::as_ref);
+        let density = density.unwrap_or_else(|| Density::unseen());
+        add(log, density.log(bin(call.end_ns - call.start_ns)));
+        progress.begin(call);
+    }
+
+    fn last_step(&self, progress: &mut Progress, request: &Request, log: &mut PerClass) {
+        self.advance(progress, request.end_ns, log);
+        if !request.unfinished {
+            self.add_step(log, progress, progress.destination_at_end(), request.end_ns);
+        }
     }
 
     fn advance(&self, progress: &mut Progress, until_ns: i64, log: &mut PerClass) {
         while let Some((end_ns, name)) = progress.pop_ended(until_ns) {
-            let step = self.step(progress.last, progress.calls, CALL_ENDS);
-            add(log, &step);
+            add(log, &self.step(progress.last, progress.calls, CALL_ENDS).0);
             (progress.last, progress.last_ns) = (call_ended(name), end_ns);
         }
     }
 
-    fn add_step(&self, log: &mut PerClass, from: u32, calls: u32, to: u32, gap_ns: i64) {
-        add(log, &self.step(from, calls, to));
-        let density = self
-            .coarse
-            .get(&(from, to))
-            .map_or_else(|| Density::unseen(), |(_, density)| density);
-        add(log, density.log(bin(gap_ns)));
+    fn add_step(&self, log: &mut PerClass, progress: &Progress, to: u32, at_ns: i64) {
+        let (step, gaps) = self.step(progress.last, progress.calls, to);
+        add(log, &step);
+        add(log, gaps.log(bin(at_ns - progress.last_ns)));
     }
 
-    fn add_duration(&self, log: &mut PerClass, call: &Call) {
-        let density = self
-            .durations
-            .get(&call.name)
-            .unwrap_or_else(|| Density::unseen());
-        add(log, density.log(bin(call.end_ns - call.start_ns)));
-    }
-
-    fn step(&self, from: u32, calls: u32, to: u32) -> PerClass {
-        let calls = calls.min(DEPTH);
-        if let Some(step) = self.steps.get(&packed(from, calls, to)) {
-            return step.log;
-        }
-        // Never seen here: as much as is left for it, in what is known regardless of the calls before.
-        let mut log = match (self.coarse.get(&(from, to)), self.coarse_totals.get(&from)) {
-            (Some((step, _)), _) => step.log,
-            (None, Some(total)) => total.log,
-            (None, None) => [0.0; CLASSES],
+    fn step(&self, from: u32, calls: u32, to: u32) -> (PerClass, &Density) {
+        let calls = calls.min(DEPTH) as usize;
+        let departures = self.departures.get(from as usize);
+        let Some(place) = self.places.find(from, to) else {
+            // Never seen: as much as is left for it.
+            let mut log = [0.0; CLASSES];
+            if let Some(departures) = departures {
+                log = departures.coarse_log;
+                add(&mut log, &departures.log[calls]);
+            }
+            return (log, Density::unseen());
         };
-        if let Some(total) = self.totals.get(&(from, calls)) {
-            add(&mut log, &total.log);
-        }
-        log
+        let steps = &self.steps[place];
+        (steps.log[calls], &steps.gaps)
     }
 
-    // ---- one call at a time, for a first guess ----
+    // ---- one call at a time ----
 
     pub(super) fn begin(&self, request: &Request) -> Progress {
         Progress {
@@ -197,44 +178,43 @@ impl Shape {
         }
     }
 
-    /// How much the next event of the request is due to be this call: log of its rate at that moment.
-    pub(super) fn log_rate(&self, progress: &mut Progress, call: &Call) -> f32 {
+    /// The request after one more call, and how probable that call was: log of its density.
+    pub(super) fn after(&self, progress: &Progress, call: &Call) -> (Progress, f32) {
+        let mut next = progress.clone();
         let mut log = progress.log;
-        self.advance(progress, call.start_ns, &mut log);
-        progress.log = log;
-        let before = log_sum(&log);
-        self.add_step(
-            &mut log,
-            progress.last,
-            progress.calls,
-            call_of(call.name),
-            call.start_ns - progress.last_ns,
-        );
-        let density = self
-            .coarse
-            .get(&(progress.last, call_of(call.name)))
-            .map_or_else(|| Density::unseen(), |(_, density)| density);
-        let mut waited = progress.log;
-        add(
-            &mut waited,
-            density.log_survival(bin(call.start_ns - progress.last_ns)),
-        );
-        log_sum(&log) - log_sum(&waited).min(before)
+        self.step_to(&mut next, call, &mut log);
+        let gained = log_sum(&log);
+        next.log = log.map(|log| log - gained);
+        (next, gained)
     }
 
-    pub(super) fn take(&self, progress: &mut Progress, call: &Call) {
-        let mut log = progress.log;
-        self.advance(progress, call.start_ns, &mut log);
-        self.add_step(
-            &mut log,
-            progress.last,
-            progress.calls,
-            call_of(call.name),
-            call.start_ns - progress.last_ns,
-        );
-        self.add_duration(&mut log, call);
-        progress.log = log;
-        progress.begin(call);
+    /// How probable it is that the request then ends as it did.
+    pub(super) fn ended(&self, progress: &Progress, request: &Request) -> f32 {
+        let (mut last, mut log) = (progress.clone(), progress.log);
+        self.last_step(&mut last, request, &mut log);
+        log_sum(&log)
+    }
+
+    /// How probable it is that nothing more has happened to the request until now.
+    pub(super) fn quiet(&self, progress: &Progress, now_ns: i64) -> f32 {
+        let last_end = progress.open.iter().map(|open| open.0).max();
+        let (from, since_ns) = match last_end {
+            Some(end_ns) if end_ns > now_ns => return 0.0,
+            Some(end_ns) => {
+                let name = progress.open.iter().find(|open| open.0 == end_ns);
+                (name.map_or(START, |open| call_ended(open.1)), end_ns)
+            }
+            None => (progress.last, progress.last_ns),
+        };
+        let departures = self.departures.get(from as usize);
+        match departures.and_then(|departures| departures.gaps.as_ref()) {
+            Some(gaps) => {
+                let mut log = progress.log;
+                add(&mut log, gaps.log_survival(bin(now_ns - since_ns)));
+                log_sum(&log)
+            }
+            None => 0.0,
+        }
     }
 
     // ---- learning ----
@@ -257,32 +237,40 @@ impl Shape {
             },
         );
         for (from, before, to, gap) in steps {
-            add(
-                &mut self
-                    .steps
-                    .entry(packed(from, before.min(DEPTH), to))
-                    .or_default()
-                    .count,
-                weights,
-            );
-            add(
-                &mut self.totals.entry((from, before.min(DEPTH))).or_default().count,
-                weights,
-            );
-            add(&mut self.coarse_totals.entry(from).or_default().count, weights);
-            let (step, density) = self
-                .coarse
-                .entry((from, to))
-                .or_insert_with(|| (Step::default(), Density::new()));
-            add(&mut step.count, weights);
+            let depth = before.min(DEPTH) as usize;
+            if self.departures.len() <= from as usize {
+                self.departures
+                    .resize_with(from as usize + 1, Departures::default);
+            }
+            let departures = &mut self.departures[from as usize];
+            add(&mut departures.count[depth], weights);
+            add(&mut departures.coarse_count, weights);
+            let place = self.places.find(from, to).unwrap_or_else(|| {
+                let none = [[0.0; CLASSES]; DEPTH as usize + 1];
+                self.steps.push(Steps {
+                    from,
+                    count: none,
+                    log: none,
+
+                    gaps: Density::new(),
+                });
+                self.places.insert(from, to, self.steps.len() - 1);
+                self.steps.len() - 1
+            });
+            let steps = &mut self.steps[place];
+            add(&mut steps.count[depth], weights);
             if let Some(gap) = gap {
-                density.add(gap, weights);
+                steps.gaps.add(gap, weights);
+                departures.gaps.get_or_insert_with(Density::new).add(gap, weights);
             }
         }
         for (name, bin) in durations {
-            self.durations
-                .entry(name)
-                .or_insert_with(Density::new)
+            let name = name as usize;
+            if self.durations.len() <= name {
+                self.durations.resize_with(name + 1, || None);
+            }
+            self.durations[name]
+                .get_or_insert_with(Density::new)
                 .add(bin, weights);
         }
     }
@@ -294,43 +282,79 @@ impl Shape {
             let share = (self.weights[class] + 0.5) / (requests + 0.5 * CLASSES as f32);
             self.log_weights[class] = share.ln();
         }
-        for ((from, _), (step, density)) in &mut self.coarse {
-            let total = self
-                .coarse_totals
-                .get(from)
-                .map(|total| total.count)
-                .unwrap_or_default();
-            step.log = from_fn(|class| {
-                let share = step.count[class] / (total[class] + PRIOR_ANY) + any(total[class]);
-                share.min(1.0).ln()
-            });
-            density.refresh();
+        for steps in &mut self.steps {
+            let departures = &self.departures[steps.from as usize];
+            let total = departures.coarse_count;
+            let mut count = [0.0; CLASSES];
+            steps.count.iter().for_each(|by_depth| add(&mut count, by_depth));
+            let coarse: PerClass =
+                from_fn(|class| (count[class] / (total[class] + PRIOR_ANY) + any(total[class])).min(1.0));
+            for depth in 0..=DEPTH as usize {
+                steps.log[depth] = from_fn(|class| {
+                    let share = (steps.count[depth][class] + PRIOR_STEPS * coarse[class])
+                        / (departures.count[depth][class] + PRIOR_STEPS);
+                    share.max(1e-9).ln()
+                });
+            }
+            steps.gaps.refresh();
         }
-        for (key, step) in &mut self.steps {
-            let (from, calls, to) = unpacked(*key);
-            let total = self
-                .totals
-                .get(&(from, calls))
-                .map(|total| total.count)
-                .unwrap_or_default();
-            let coarse = self
-                .coarse
-                .get(&(from, to))
-                .map_or([0.0; CLASSES], |(coarse, _)| coarse.log.map(f32::exp));
-            step.log = from_fn(|class| {
-                let share = (step.count[class] + PRIOR_STEPS * coarse[class]) / (total[class] + PRIOR_STEPS);
-                share.max(1e-9).ln()
-            });
+        for departures in &mut self.departures {
+            for depth in 0..=DEPTH as usize {
+                departures.log[depth] =
+                    departures.count[depth].map(|count| (PRIOR_STEPS / (count + PRIOR_STEPS)).ln());
+            }
+            departures.coarse_log = departures.coarse_count.map(|count| any(count).ln());
+            if let Some(gaps) = &mut departures.gaps {
+                gaps.refresh();
+            }
         }
-        for total in self.totals.values_mut() {
-            total.log = total
-                .count
-                .map(|count| (PRIOR_STEPS / (count + PRIOR_STEPS)).ln());
+        self.durations.iter_mut().flatten().for_each(Density::refresh);
+    }
+}
+
+/// Where steps are kept, by event and destination: hashed for every step of every hypothesis.
+#[derive(Clone, Default)]
+struct Places {
+    /// Key and place; a place of `u32::MAX` is free. A power of two of them, at most half of them taken.
+    slots: Vec<(u32, u32)>,
+    taken: usize,
+}
+
+impl Places {
+    fn key(from: u32, to: u32) -> u32 {
+        from << 16 | to
+    }
+
+    fn slot(&self, key: u32) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = (key.wrapping_mul(0x9e37_79b1) >> 12) as usize & mask;
+        while self.slots[at].1 != u32::MAX && self.slots[at].0 != key {
+            at = (at + 1) & mask;
         }
-        for total in self.coarse_totals.values_mut() {
-            total.log = total.count.map(|count| any(count).ln());
+        at
+    }
+
+    fn find(&self, from: u32, to: u32) -> Option<usize> {
+        if self.slots.is_empty() {
+            return None;
         }
-        self.durations.values_mut().for_each(Density::refresh);
+        let place = self.slots[self.slot(Self::key(from, to))].1;
+        (place != u32::MAX).then_some(place as usize)
+    }
+
+    fn insert(&mut self, from: u32, to: u32, place: usize) {
+        if 2 * (self.taken + 1) > self.slots.len() {
+            let grown = vec![(0, u32::MAX); (2 * self.slots.len()).max(16)];
+            let old = std::mem::replace(&mut self.slots, grown);
+            for (key, place) in old.into_iter().filter(|(_, place)| *place != u32::MAX) {
+                let at = self.slot(key);
+                self.slots[at] = (key, place);
+            }
+        }
+        let key = Self::key(from, to);
+        let at = self.slot(key);
+        self.slots[at] = (key, place as u32);
+        self.taken += 1;
     }
 }
 
@@ -340,13 +364,26 @@ fn any(total: f32) -> f32 {
 }
 
 impl Progress {
-    pub(super) fn last_ns(&self) -> i64 {
-        self.last_ns
+    /// Equal where two ways to have come here make no difference for what follows.
+    pub(super) fn key(&self) -> u64 {
+        let mut hasher = FxHasher::default();
+        hasher.write_u32(self.last);
+        hasher.write_i64(self.last_ns);
+        hasher.write_u32(self.calls.min(DEPTH));
+        // In no order.
+        let open = self.open.iter().map(|(end_ns, name)| {
+            let mut hasher = FxHasher::default();
+            hasher.write_i64(*end_ns);
+            hasher.write_u32(*name);
+            hasher.finish()
+        });
+        hasher.write_u64(open.fold(0, u64::wrapping_add));
+        hasher.finish()
     }
 
-    /// A call is open, as far as was looked.
-    pub(super) fn busy(&self) -> bool {
-        !self.open.is_empty()
+    /// When the last of its calls is over.
+    pub(super) fn busy_until_ns(&self) -> i64 {
+        self.open.iter().map(|open| open.0).max().unwrap_or(self.last_ns)
     }
 
     fn begin(&mut self, call: &Call) {
