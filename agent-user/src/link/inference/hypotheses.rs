@@ -254,11 +254,10 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
                     let current = &mut self.places[place as usize];
                     current.stamp = self.stamp;
                     current.quiet = self.breadth.temper * shape.quiet(&current.progress, call.start_ns);
-                    let (_, mut gained) = shape.after(&current.progress, call);
+                    current.gained = self.breadth.temper * shape.after(&current.progress, call).1;
                     if call.hint == Some(request) {
-                        gained += self.model.log_hint_odds;
+                        current.gained += self.model.log_hint_odds;
                     }
-                    current.gained = self.breadth.temper * gained;
                     current.child = NOBODY;
                 }
                 let current = &self.places[place as usize];
