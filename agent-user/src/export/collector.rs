@@ -13,7 +13,7 @@ use tonic::Code;
 
 use super::Counters;
 use super::grpc::{BadUrl, Method};
-use super::outbox::{Courier, Failure, Outbox};
+use super::outbox::{Courier, Delivered, Failure, Outbox};
 use crate::batch::{Batch, wire};
 
 const SEND: &str = "/spanhound.v1.Ingest/Send";
@@ -63,16 +63,19 @@ impl Courier for Collector {
         Some(Bytes::from(message.encode_to_vec()))
     }
 
-    async fn deliver(&mut self, request: Bytes) -> Result<usize, Failure> {
-        let acknowledgement = self.send.call(request).await.map_err(|status| {
-            if is_final(status.code()) {
-                Failure::Final(status.to_string())
-            } else {
-                Failure::Passing(status.to_string())
-            }
-        })?;
-        let refused: u64 = acknowledgement.refused.values().sum();
-        Ok(usize::try_from(refused).unwrap_or(usize::MAX))
+    fn deliver(&self, request: Bytes) -> impl Future<Output = Delivered> + Send + 'static {
+        let mut send = self.send.clone();
+        async move {
+            let acknowledgement = send.call(request).await.map_err(|status| {
+                if is_final(status.code()) {
+                    Failure::Final(status.to_string())
+                } else {
+                    Failure::Passing(status.to_string())
+                }
+            })?;
+            let refused: u64 = acknowledgement.refused.values().sum();
+            Ok(usize::try_from(refused).unwrap_or(usize::MAX))
+        }
     }
 }
 

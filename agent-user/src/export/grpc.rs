@@ -23,10 +23,21 @@ pub struct BadUrl {
     pub(super) url: String,
 }
 
+/// Copies share one connection.
 pub(super) struct Method<Answer> {
     grpc: tonic::client::Grpc<Channel>,
     path: &'static str,
     answer: PhantomData<Answer>,
+}
+
+impl<Answer> Clone for Method<Answer> {
+    fn clone(&self) -> Self {
+        Self {
+            grpc: self.grpc.clone(),
+            path: self.path,
+            answer: PhantomData,
+        }
+    }
 }
 
 impl<Answer: Message + Default + 'static> Method<Answer> {

@@ -19,8 +19,8 @@ use crate::batch::Batch;
 
 pub use grpc::BadUrl;
 
-/// Batches that may wait for an exporter to take them up.
-pub const QUEUE_BATCHES: usize = 64;
+/// Batches that may wait for an exporter to take them up; it does so at once, whatever the other end does.
+pub const QUEUE_BATCHES: usize = 8;
 
 /// What exporters did and could not do, since start. Shared between the exporter's task and whoever reports.
 #[derive(Debug, Default)]

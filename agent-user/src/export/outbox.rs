@@ -1,7 +1,8 @@
 //! What every exporter shares: keep batches in order, try until they are taken, give up the oldest when there are too many.
 //!
-//! Enters: batches, through a channel. Leaves: encoded requests, through a [`Courier`]. Bounded: bytes of encoded requests
-//! that wait. Deliberately absent: the disk; what waits dies with the agent, and is counted.
+//! Enters: batches, through a channel. Leaves: encoded requests, through a [`Courier`], one at a time. Bounded: bytes of
+//! encoded requests that wait; batches are taken in and encoded while a request is under way, so nothing waits in a dearer
+//! form. Deliberately absent: the disk; what waits dies with the agent, and is counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::Counters;
@@ -27,13 +30,15 @@ pub(super) enum Failure {
     Final(String),
 }
 
+/// How many of a request's spans were refused for good.
+pub(super) type Delivered = Result<usize, Failure>;
+
 /// Knows one way to the other end.
 pub(super) trait Courier {
     /// The request a batch becomes; `None` where there is nothing to say.
     fn encode(&mut self, batch: &Batch) -> Option<Bytes>;
 
-    /// Delivers a request; answers how many of its spans were refused for good.
-    fn deliver(&mut self, request: Bytes) -> impl Future<Output = Result<usize, Failure>> + Send;
+    fn deliver(&self, request: Bytes) -> impl Future<Output = Delivered> + Send + 'static;
 }
 
 struct Waiting {
@@ -47,9 +52,17 @@ pub(super) struct Outbox<C> {
     url: String,
     counters: Arc<Counters>,
     buffer_bytes: usize,
+    /// Oldest first, without the one under way.
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     away: bool,
+}
+
+/// What the outbox does beside taking batches in.
+enum Doing {
+    Nothing,
+    Delivering(Waiting, JoinHandle<Delivered>),
+    Pausing(Instant),
 }
 
 impl<C: Courier> Outbox<C> {
@@ -68,33 +81,34 @@ impl<C: Courier> Outbox<C> {
     /// Sends until the channel closes and everything is handed over, or the farewell is over.
     pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Arc<Batch>>) {
         let mut backoff = Backoff::default();
-        let mut open = true;
-        while open && let Some(batch) = batches.recv().await {
-            self.keep(&batch);
-            while open && !self.waiting.is_empty() {
-                if self.send_oldest().await {
-                    backoff.after_success();
-                    continue;
-                }
-                // While the other end is away, go on taking batches in.
-                let until = tokio::time::Instant::now() + backoff.after_failure();
-                while open && let Ok(received) = tokio::time::timeout_at(until, batches.recv()).await {
-                    match received {
-                        Some(batch) => self.keep(&batch),
-                        None => open = false,
-                    }
-                }
+        let mut doing = Doing::Nothing;
+        loop {
+            self.begin(&mut doing);
+            tokio::select! {
+                received = batches.recv() => match received {
+                    Some(batch) => self.keep(&batch),
+                    None => break,
+                },
+                outcome = done(&mut doing) => self.go_on(&mut doing, outcome, &mut backoff),
             }
         }
         let farewell = async {
-            while !self.waiting.is_empty() {
-                if !self.send_oldest().await {
-                    tokio::time::sleep(backoff.after_failure()).await;
+            loop {
+                self.begin(&mut doing);
+                if matches!(doing, Doing::Nothing) {
+                    return;
                 }
+                let outcome = done(&mut doing).await;
+                self.go_on(&mut doing, outcome, &mut backoff);
             }
         };
-        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
-            let spans: usize = self.waiting.iter().map(|waiting| waiting.spans).sum();
+        if timeout(FAREWELL, farewell).await.is_err() {
+            let under_way = match &doing {
+                Doing::Delivering(request, _) => Some(request),
+                _ => None,
+            };
+            let waiting = under_way.into_iter().chain(&self.waiting);
+            let spans: usize = waiting.map(|waiting| waiting.spans).sum();
             Counters::add(&self.counters.spans_given_up, spans);
             warn!(
                 url = self.url,
@@ -104,29 +118,59 @@ impl<C: Courier> Outbox<C> {
     }
 
     fn keep(&mut self, batch: &Batch) {
-        let Some(request) = self.courier.encode(batch) else {
-            return;
-        };
-        self.waiting_bytes += request.len();
-        self.waiting.push_back(Waiting {
-            spans: batch.spans.len(),
-            request,
-        });
+        if let Some(request) = self.courier.encode(batch) {
+            self.waiting_bytes += request.len();
+            self.waiting.push_back(Waiting {
+                spans: batch.spans.len(),
+                request,
+            });
+            self.make_room();
+        }
+    }
+
+    fn make_room(&mut self) {
         while self.waiting_bytes > self.buffer_bytes && self.waiting.len() > 1 {
-            let Some(oldest) = self.waiting.pop_front() else {
-                return;
-            };
-            self.waiting_bytes -= oldest.request.len();
+            let Some(oldest) = self.take_oldest() else { return };
             Counters::add(&self.counters.spans_given_up, oldest.spans);
         }
     }
 
-    /// Tries the oldest request once; true when it need not be tried again.
-    async fn send_oldest(&mut self) -> bool {
-        let Some(&Waiting { spans, ref request }) = self.waiting.front() else {
-            return true;
+    fn take_oldest(&mut self) -> Option<Waiting> {
+        let oldest = self.waiting.pop_front()?;
+        self.waiting_bytes -= oldest.request.len();
+        Some(oldest)
+    }
+
+    /// Sets out with the oldest request, if nothing else is being done.
+    fn begin(&mut self, doing: &mut Doing) {
+        if matches!(doing, Doing::Nothing)
+            && let Some(oldest) = self.take_oldest()
+        {
+            let delivery = tokio::spawn(self.courier.deliver(oldest.request.clone()));
+            *doing = Doing::Delivering(oldest, delivery);
+        }
+    }
+
+    /// After what was done came to its end.
+    fn go_on(&mut self, doing: &mut Doing, outcome: Option<Delivered>, backoff: &mut Backoff) {
+        let done = std::mem::replace(doing, Doing::Nothing);
+        let (Doing::Delivering(request, _), Some(outcome)) = (done, outcome) else {
+            return;
         };
-        match self.courier.deliver(request.clone()).await {
+        if self.note(&request, outcome) {
+            backoff.after_success();
+            return;
+        }
+        self.waiting_bytes += request.request.len();
+        self.waiting.push_front(request);
+        self.make_room();
+        *doing = Doing::Pausing(Instant::now() + backoff.after_failure());
+    }
+
+    /// Counts what became of a request; true when it need not be tried again.
+    fn note(&mut self, request: &Waiting, outcome: Delivered) -> bool {
+        let spans = request.spans;
+        match outcome {
             Ok(refused) => {
                 let refused = refused.min(spans);
                 Counters::add(&self.counters.spans_refused, refused);
@@ -152,10 +196,23 @@ impl<C: Courier> Outbox<C> {
                 return false;
             }
         }
-        if let Some(sent) = self.waiting.pop_front() {
-            self.waiting_bytes -= sent.request.len();
-        }
         true
+    }
+}
+
+/// Waits for the end of what is being done: a delivery's outcome, `None` after a pause. Never for nothing.
+async fn done(doing: &mut Doing) -> Option<Delivered> {
+    match doing {
+        Doing::Nothing => std::future::pending().await,
+        Doing::Pausing(until) => {
+            sleep_until(*until).await;
+            None
+        }
+        Doing::Delivering(_, delivery) => Some(
+            delivery
+                .await
+                .unwrap_or_else(|failed| Err(Failure::Passing(failed.to_string()))),
+        ),
     }
 }
 
@@ -167,7 +224,7 @@ mod tests {
 
     /// Fails the first so many times, then takes everything.
     struct Flaky {
-        failures: u32,
+        failures: std::sync::atomic::AtomicU32,
         delivered: Arc<std::sync::Mutex<Vec<Bytes>>>,
     }
 
@@ -176,13 +233,21 @@ mod tests {
             Some(Bytes::from(vec![batch.unix_offset_ns as u8; 10]))
         }
 
-        async fn deliver(&mut self, request: Bytes) -> Result<usize, Failure> {
-            if self.failures > 0 {
-                self.failures -= 1;
-                return Err(Failure::Passing("away".to_owned()));
+        fn deliver(&self, request: Bytes) -> impl Future<Output = Delivered> + Send + 'static {
+            let fails = self
+                .failures
+                .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                .is_ok();
+            if !fails {
+                self.delivered.lock().unwrap().push(request);
             }
-            self.delivered.lock().unwrap().push(request);
-            Ok(0)
+            async move {
+                if fails {
+                    Err(Failure::Passing("away".to_owned()))
+                } else {
+                    Ok(0)
+                }
+            }
         }
     }
 
@@ -197,7 +262,7 @@ mod tests {
         let delivered = Arc::default();
         let counters: Arc<Counters> = Arc::default();
         let courier = Flaky {
-            failures,
+            failures: failures.into(),
             delivered: Arc::clone(&delivered),
         };
         let outbox = Outbox::new(courier, "test", buffer_bytes, counters.clone());
@@ -233,5 +298,37 @@ mod tests {
     async fn a_stopping_agent_does_not_wait_for_ever() {
         let (order, counters) = run(u32::MAX, 1_000, 2).await;
         assert!(order.is_empty() && counters.retries.load(Ordering::Relaxed) > 2);
+    }
+
+    /// Takes an hour for each.
+    struct Slow;
+
+    impl Courier for Slow {
+        fn encode(&mut self, _: &Batch) -> Option<Bytes> {
+            Some(Bytes::from_static(&[0; 10]))
+        }
+
+        fn deliver(&self, _: Bytes) -> impl Future<Output = Delivered> + Send + 'static {
+            async {
+                tokio::time::sleep(Duration::from_secs(3_600)).await;
+                Ok(0)
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn batches_are_taken_in_while_a_request_is_under_way() {
+        let counters: Arc<Counters> = Arc::default();
+        let outbox = Outbox::new(Slow, "test", 100, counters);
+        let (sender, receiver) = mpsc::channel(1);
+        let running = tokio::spawn(outbox.run(receiver));
+        for number in 0..50 {
+            timeout(Duration::from_secs(1), sender.send(batch(number)))
+                .await
+                .unwrap()
+                .unwrap();
+        }
+        drop(sender);
+        running.await.unwrap();
     }
 }

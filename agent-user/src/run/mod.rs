@@ -56,6 +56,9 @@ pub enum RunError {
 ///
 /// When capture cannot start or an exporter cannot be set up; nothing is left loaded then.
 pub fn run(config: &Config) -> Result<(), RunError> {
+    if !host::let_others_go_first() {
+        warn!("the scheduler does not let this agent step back behind what it watches");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("export")

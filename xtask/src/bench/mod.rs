@@ -6,7 +6,9 @@ mod overhead;
 mod paced;
 mod parse;
 mod pipeline;
+mod soak;
 mod store;
+mod usage;
 mod victim;
 mod vm;
 
@@ -23,6 +25,8 @@ pub(crate) enum Bench {
     Parse,
     /// What a request costs the agent in instructions and allocations, by room
     Pipeline(pipeline::Options),
+    /// Whether the agent stays as it is: many idle connections, full rate, short connections, forks; losses and memory
+    Soak(soak::Options),
     /// How fast the collector's store takes spans in and answers queries
     Store(store::Options),
     /// The overhead on a machine of one processor whose time is counted in instructions
@@ -35,6 +39,7 @@ pub(crate) fn act(bench: &Bench) -> Result<()> {
         Bench::Overhead(options) => overhead::run(options),
         Bench::Parse => parse::run(),
         Bench::Pipeline(options) => pipeline::run(options),
+        Bench::Soak(options) => soak::run(options),
         Bench::Store(options) => store::run(options),
         Bench::Vm(options) => vm::run(options),
     }

@@ -1,16 +1,19 @@
 //! Overhead: a service under load, with the agent off and on in turn.
 //!
 //! Both share the machine's processors with the load generator and, while it is on, with the collector too; nothing is
-//! subtracted. Medians of all turns are printed.
+//! subtracted. The agent watches the service alone, or an idle one beside it. Medians of all turns are printed.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use spanhound_tests::stage::Stage;
+use spanhound_tests::service::Redis;
+use spanhound_tests::stage::{Stage, free};
 use spanhound_tests::watch::{AGENT, Binaries, Watch};
 
 use super::paced::{self, Latency};
+use super::usage::{ProgramStatistics, executable, peak_mib, processor_seconds};
 use super::victim::{Kind, Measured, Victim};
 use crate::build;
 use crate::setup::{Group, ensure, is_root};
@@ -29,6 +32,12 @@ pub(crate) struct Options {
     /// Turns; each measures once without and once with the agent
     #[arg(long, default_value_t = 5)]
     turns: u32,
+    /// The agent watches an idle Redis instead, to which the loaded service is a stranger
+    #[arg(long)]
+    unrelated: bool,
+    /// Count runs and time of the kernel programs, which costs each run a little
+    #[arg(long)]
+    program_statistics: bool,
     /// Requests a second of the paced measurement of HTTP services
     #[arg(long, default_value_t = 1200.0)]
     pace: f64,
@@ -43,6 +52,9 @@ struct Watched {
     /// Spans the agent made, of which at least one a request is the service's.
     spans: f64,
     losses: Vec<(String, u64)>,
+    /// Of the kernel programs during the measurement.
+    program_runs: f64,
+    program_seconds: f64,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -65,6 +77,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn bench(kind: Kind, binaries: &Binaries, options: &Options) -> Result<()> {
     let mut stage = Stage::open("bench")?;
     let victim = Victim::start(kind, &mut stage)?;
+    let watched_pid = if options.unrelated {
+        Redis::start(&mut stage, free(0)?)?.pid
+    } else {
+        victim.pid
+    };
+    let watched = executable(watched_pid)?;
+    if options.unrelated && watched == executable(victim.pid)? {
+        bail!("Redis is no stranger to Redis");
+    }
+    let statistics = options
+        .program_statistics
+        .then(ProgramStatistics::switch_on)
+        .transpose()?;
     let paced = |victim: &Victim| {
         let address = victim.address()?;
         Some(paced::measure(
@@ -79,7 +104,15 @@ fn bench(kind: Kind, binaries: &Binaries, options: &Options) -> Result<()> {
     for turn in 1..=options.turns {
         let alone = victim.load(&stage, options.connections, options.seconds)?;
         off_paced.extend(paced(&victim).transpose()?);
-        let watched = with_agent(&mut stage, &victim, binaries, options, &paced)?;
+        let watched = with_agent(
+            &mut stage,
+            &victim,
+            &watched,
+            statistics.as_ref(),
+            binaries,
+            options,
+            &paced,
+        )?;
         println!(
             "{kind:?} turn {turn}: {:.0} req/s alone, {:.0} watched",
             alone.requests_per_second, watched.measured.requests_per_second
@@ -94,6 +127,8 @@ fn bench(kind: Kind, binaries: &Binaries, options: &Options) -> Result<()> {
 fn with_agent(
     stage: &mut Stage,
     victim: &Victim,
+    only: &Path,
+    statistics: Option<&ProgramStatistics>,
     binaries: &Binaries,
     options: &Options,
     paced: &dyn Fn(&Victim) -> Option<Result<Latency>>,
@@ -102,11 +137,15 @@ fn with_agent(
     let mut watch = Watch::new(binaries.clone(), 24370, 24371)?;
     let collector = watch.start_collector(&mut private)?;
     watch.exclude_pids.push(collector);
+    watch.only(&[only.to_str().context("the service's path is not UTF-8")?]);
     let pid = watch.start_agent(&mut private)?;
     watch.wait_attached(&mut private)?;
     let before = processor_seconds(pid)?;
+    let programs = |pid| statistics.map_or(Ok((0.0, 0.0)), |statistics| statistics.of(pid));
+    let (runs_before, seconds_before) = programs(pid)?;
     let spans_before = spans(&watch)?;
     let measured = victim.load(stage, options.connections, options.seconds)?;
+    let (runs, seconds) = programs(pid)?;
     // What it still has to say of the last requests.
     std::thread::sleep(Duration::from_secs(3));
     let agent_seconds = processor_seconds(pid)? - before;
@@ -122,6 +161,8 @@ fn with_agent(
         agent_peak_mib,
         spans,
         losses,
+        program_runs: runs - runs_before,
+        program_seconds: seconds - seconds_before,
     })
 }
 
@@ -132,36 +173,6 @@ fn spans(watch: &Watch) -> Result<f64> {
         .context("the collector does not say how many spans the agent made")
 }
 
-/// User and system time of a process and its threads.
-fn processor_seconds(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the agent has ended")?;
-    // After the name in parentheses: state is field 3, user time 14, system time 15, in ticks of 1/100 s.
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    let ticks = |index: usize| {
-        fields
-            .get(index)
-            .and_then(|field| field.parse::<f64>().ok())
-            .context("no times in stat")
-    };
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
-}
-
-fn peak_mib(pid: u32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("the agent has ended")?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    Ok(peak
-        .and_then(|kib| kib.trim().parse::<f64>().ok())
-        .context("no VmHWM in status")?
-        / 1024.0)
-}
-
 fn report(kind: Kind, options: &Options, off: &[Measured], off_paced: &[Latency], on: &[Watched]) {
     let rate_off = median(off.iter().map(|measured| measured.requests_per_second));
     let rate_on = median(on.iter().map(|watched| watched.measured.requests_per_second));
@@ -169,8 +180,15 @@ fn report(kind: Kind, options: &Options, off: &[Measured], off_paced: &[Latency]
     let p99_on = median(on.iter().map(|watched| watched.measured.p99_ms));
     let per_request = |watched: &Watched, value: f64| value / watched.measured.requests.max(1.0);
     println!(
-        "\n{kind:?}, {} connections, {} turns of {} s:",
-        options.connections, options.turns, options.seconds
+        "\n{kind:?}{}, {} connections, {} turns of {} s:",
+        if options.unrelated {
+            ", not watched itself"
+        } else {
+            ""
+        },
+        options.connections,
+        options.turns,
+        options.seconds
     );
     println!(
         "  throughput   {rate_off:.0} -> {rate_on:.0} req/s: {:.1}% kept",
@@ -203,6 +221,20 @@ fn report(kind: Kind, options: &Options, off: &[Measured], off_paced: &[Latency]
         median(on.iter().map(|watched| watched.agent_peak_mib)),
         median(on.iter().map(|watched| per_request(watched, watched.spans)))
     );
+    if options.program_statistics {
+        let of = |value: fn(&Watched) -> f64| {
+            median(on.iter().map(|watched| per_request(watched, value(watched))))
+        };
+        let (runs, seconds) = (
+            of(|watched| watched.program_runs),
+            of(|watched| watched.program_seconds),
+        );
+        println!(
+            "  kernel       {runs:.1} program runs and {:.2} us a request: {:.0} ns a run",
+            1e6 * seconds,
+            1e9 * seconds / runs
+        );
+    }
     for (reason, count) in on.iter().flat_map(|watched| &watched.losses) {
         println!("  lost         {count} {reason}");
     }

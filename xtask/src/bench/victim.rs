@@ -27,6 +27,7 @@ pub(crate) enum Kind {
 pub(crate) struct Victim {
     kind: Kind,
     port: u16,
+    pub(crate) pid: u32,
 }
 
 /// What a load generator measured.
@@ -40,18 +41,16 @@ pub(crate) struct Measured {
 impl Victim {
     pub(crate) fn start(kind: Kind, stage: &mut Stage) -> Result<Self> {
         let port = free(0)?;
-        match kind {
+        let pid = match kind {
             Kind::Nginx => {
                 std::fs::write(stage.directory().join("index.html"), "x".repeat(1024))?;
                 let http = "    server { listen 127.0.0.1:PORT; root DIRECTORY; }";
-                Nginx::start(stage, port, 1, http)?;
+                Nginx::start(stage, port, 1, http)?.pid
             }
-            Kind::Redis => {
-                Redis::start(stage, port)?;
-            }
+            Kind::Redis => Redis::start(stage, port)?.pid,
             Kind::Postgresql => {
-                Postgresql::start(stage, port)?;
                 std::fs::write(stage.directory().join("select.sql"), "select 1;\n")?;
+                Postgresql::start(stage, port)?.pid
             }
             Kind::Go => {
                 let server = stage.directory().join("hello");
@@ -65,10 +64,10 @@ impl Victim {
                 command::output(build.env("CGO_ENABLED", "0"))?;
                 let mut start = Command::new(server);
                 start.env("PORT", port.to_string()).env("GOMAXPROCS", "1");
-                stage.start_server("hello", start, Signal::Terminate, port)?;
+                stage.start_server("hello", start, Signal::Terminate, port)?
             }
-        }
-        Ok(Self { kind, port })
+        };
+        Ok(Self { kind, port, pid })
     }
 
     /// The address of an HTTP victim.

@@ -19,6 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of an answer that are read; the rest says nothing new.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
+#[derive(Clone)]
 pub(super) struct Poster {
     client: Client<HttpConnector, Full<Bytes>>,
     uri: Uri,

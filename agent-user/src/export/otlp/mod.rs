@@ -16,7 +16,7 @@ use tonic::Code;
 
 use super::Counters;
 use super::grpc::{BadUrl, Method};
-use super::outbox::{Courier, Failure, Outbox};
+use super::outbox::{Courier, Delivered, Failure, Outbox};
 use crate::batch::{Batch, wire::Sender};
 
 pub use encode::encode;
@@ -42,6 +42,7 @@ struct Backend {
     client: Client,
 }
 
+#[derive(Clone)]
 enum Client {
     Http(Box<http::Poster>),
     Grpc(Box<Method<()>>),
@@ -81,18 +82,21 @@ impl Courier for Backend {
         (!batch.spans.is_empty()).then(|| Bytes::from(encode(batch, &self.sender.agent)))
     }
 
-    async fn deliver(&mut self, request: Bytes) -> Result<usize, Failure> {
-        match &mut self.client {
-            Client::Http(poster) => poster.post(request).await?,
-            Client::Grpc(method) => method.call(request).await.map_err(|status| {
-                if is_passing(status.code()) {
-                    Failure::Passing(status.to_string())
-                } else {
-                    Failure::Final(status.to_string())
-                }
-            })?,
+    fn deliver(&self, request: Bytes) -> impl Future<Output = Delivered> + Send + 'static {
+        let client = self.client.clone();
+        async move {
+            match client {
+                Client::Http(poster) => poster.post(request).await?,
+                Client::Grpc(mut method) => method.call(request).await.map_err(|status| {
+                    if is_passing(status.code()) {
+                        Failure::Passing(status.to_string())
+                    } else {
+                        Failure::Final(status.to_string())
+                    }
+                })?,
+            }
+            Ok(0)
         }
-        Ok(0)
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) fn recognise(method: &str, path: &str) -> Option<Call> {
     if !matches!(method, "GET" | "POST" | "PUT" | "DELETE" | "HEAD") || !path.starts_with('/') {
         return None;
     }
+    // Every endpoint begins with one; few other paths have any.
+    memchr::memchr(b'_', path.as_bytes())?;
     let mut segments = path[1..].splitn(3, '/');
     let (first, second) = (segments.next()?, segments.next().unwrap_or(""));
     let (index, endpoint) = if first.starts_with('_') {
