@@ -7,6 +7,8 @@
 //! Of a message only the beginning is captured, which is why snappy and LZ4 blocks are read here: the crates for them
 //! refuse a block whose end is missing.
 
+use std::io::Read;
+
 use flate2::{Decompress, FlushDecompress};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
@@ -19,6 +21,8 @@ const LZ4_MATCH_MIN: usize = 4;
 pub(super) enum Algorithm {
     /// RFC 1950.
     Zlib,
+    /// RFC 1952.
+    Gzip,
     /// A block without framing: length, then elements.
     Snappy,
     /// A block without its length.
@@ -31,6 +35,7 @@ pub(super) enum Algorithm {
 pub(super) fn beginning(algorithm: Algorithm, compressed: &[u8], limit: usize) -> Vec<u8> {
     match algorithm {
         Algorithm::Zlib => streamed(Inflater::zlib(), compressed, limit),
+        Algorithm::Gzip => gzip(compressed, limit),
         Algorithm::Zstd => {
             Inflater::zstd().map_or_else(Vec::new, |inflater| streamed(inflater, compressed, limit))
         }
@@ -52,6 +57,18 @@ fn streamed(mut inflater: Inflater, compressed: &[u8], limit: usize) -> Vec<u8> 
             break;
         }
     }
+    out
+}
+
+fn gzip(compressed: &[u8], limit: usize) -> Vec<u8> {
+    let mut out = vec![0; limit];
+    let mut decoder = flate2::bufread::GzDecoder::new(compressed);
+    let mut filled = 0;
+    // Damage or a missing end shows as an error behind what could be read.
+    while let Ok(read @ 1..) = decoder.read(&mut out[filled..]) {
+        filled += read;
+    }
+    out.truncate(filled);
     out
 }
 
@@ -211,8 +228,9 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Algorithm; 4] = [
+    const ALL: [Algorithm; 5] = [
         Algorithm::Zlib,
+        Algorithm::Gzip,
         Algorithm::Snappy,
         Algorithm::Lz4,
         Algorithm::Zstd,
@@ -226,12 +244,14 @@ mod tests {
     fn compressed(algorithm: Algorithm) -> &'static [u8] {
         match algorithm {
             Algorithm::Zlib => ZLIB,
+            Algorithm::Gzip => GZIP,
             Algorithm::Snappy => SNAPPY,
             Algorithm::Lz4 => LZ4,
             Algorithm::Zstd => ZSTD,
         }
     }
 
+    const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03+N\xcdIM.Q\xd0RH+\xca\xcfU\xc8/JI-*V(\xcfH-JU\xc8LQ\xb0U01\xb2V(\x1eU3\xaaf\x88\xa8\x01\x00\xd1\xa5n\x09\xd0\x02\x00\x00";
     const ZLIB: &[u8] = b"x\x9c+N\xcdIM.Q\xd0RH+\xca\xcfU\xc8/JI-*V(\xcfH-JU\xc8LQ\xb0U01\xb2V(\x1eU3\xaaf\x88\xa8\x01\x00\xfb\xc2\xe9\xfd";
     const SNAPPY: &[u8] = b"\xd0\x05\x90select * from orders where id = 42; s\xfe$\x00\xfe$\x00\xfe$\x00\xfe$\x00\xfe$\x00\xfe$\x00\xfe$\x00\xfe$\x00\xfe$\x00\xfe$\x00\xaa$\x00";
     const LZ4: &[u8] = b"\xff\x15select * from orders where id = 42; $\x00\xff\xff\x96P 42; ";

@@ -24,6 +24,7 @@ mod memcached;
 mod mongodb;
 mod mqtt;
 mod mysql;
+mod names;
 mod nats;
 mod postgresql;
 mod reader;
@@ -42,6 +43,7 @@ mod websocket;
 use compact_str::CompactString;
 
 pub use http::is_known_method;
+pub use names::SharedNames;
 pub use table::{Definition, Protocol};
 
 /// The end of the connection that sent some bytes.
@@ -331,4 +333,6 @@ pub struct Settings {
     pub keep_literals: bool,
     /// The connection carries datagrams: each [`Parser::parse`] is shown one from its first byte.
     pub datagram: bool,
+    /// What other connections told.
+    pub names: SharedNames,
 }

@@ -24,6 +24,7 @@ pub struct ServerPort {
 pub(super) struct Following<'a> {
     flows: FxHashMap<ConnectionId, Followed>,
     server_ports: &'a [ServerPort],
+    settings: Settings,
     pub(super) spans: u64,
     /// What was turned away so far, by name.
     pub(super) losses: Vec<(&'static str, u64)>,
@@ -43,6 +44,7 @@ impl<'a> Following<'a> {
         Self {
             flows: FxHashMap::default(),
             server_ports,
+            settings: Settings::default(),
             spans: 0,
             losses,
         }
@@ -73,7 +75,7 @@ impl<'a> Following<'a> {
             datagram: opened.transport == Transport::Udp,
             forced: forced.map(|forced| forced.protocol),
         };
-        let flow = Flow::new(&start, &Settings::default());
+        let flow = Flow::new(&start, &self.settings);
         self.flows
             .insert(opened.connection, Followed { flow, local, remote });
     }

@@ -21,14 +21,20 @@ use self::walk::{End, Found};
 use super::reader::Reader;
 use super::table::{Definition, Family};
 use super::{
-    Class, Ends, Intent, LostReason, Message, Outcome, Pairing, Parser, Resync, Side, Step, Value, Verdict,
+    Class, Ends, Intent, LostReason, Message, Outcome, Pairing, Parser, Resync, SharedNames, Side, Step,
+    Value, Verdict,
 };
 
 pub(super) static DEFINITION: Definition = Definition {
     family: Family::Messaging,
     system: "kafka",
     detect: detect::detect,
-    open: |_| Box::<Kafka>::default(),
+    open: |settings| {
+        Box::new(Kafka {
+            topics: settings.names.clone(),
+            ..Kafka::default()
+        })
+    },
     capture_prefix_bytes: HEAD_BYTES as u32,
 };
 
@@ -36,8 +42,6 @@ pub(super) static DEFINITION: Definition = Definition {
 const HEAD_BYTES: usize = 1024;
 /// Requests whose response is still to come; clients have at most a few.
 const MAX_OPEN: usize = 1024;
-/// Topics whose id is known by name.
-const MAX_TOPICS: usize = 1024;
 /// An error that only asks the client to come again with the id it was just given (KIP-394).
 const MEMBER_ID_REQUIRED: i16 = 79;
 
@@ -46,8 +50,8 @@ struct Kafka {
     open: FxHashMap<i32, Open>,
     /// The client authenticates with bare tokens (version 0 of SaslHandshake).
     bare_tokens: bool,
-    /// Names of topics by id, from the metadata that passed on this connection.
-    topics: FxHashMap<u128, CompactString>,
+    /// Names of topics by id, from the metadata that passed on any connection: clients ask one broker for all of them.
+    topics: SharedNames,
 }
 
 #[derive(Clone, Copy)]
@@ -141,8 +145,7 @@ impl Kafka {
             _ if !found.topic.is_empty() => found.topic.clone(),
             id => self
                 .topics
-                .get(&id)
-                .cloned()
+                .get(id)
                 .unwrap_or_else(|| format_compact!("{id:032x}")),
         }
     }
@@ -200,8 +203,8 @@ impl Kafka {
             0 | MEMBER_ID_REQUIRED => Outcome::Ok,
             code => Outcome::Error(CompactString::const_new(codes::error_name(code))),
         };
-        if open.key == METADATA && self.topics.len() < MAX_TOPICS {
-            self.topics.extend(found.named_ids);
+        if open.key == METADATA {
+            self.topics.learn(found.named_ids);
         }
     }
 
