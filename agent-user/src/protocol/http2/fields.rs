@@ -19,7 +19,7 @@ pub(super) struct Fields {
     scheme: Option<CompactString>,
     user_agent: Option<CompactString>,
     pub(super) status: Option<CompactString>,
-    content_type: Option<CompactString>,
+    pub(super) content_type: Option<CompactString>,
     grpc_status: Option<CompactString>,
     grpc_message: Option<CompactString>,
     context: ContextReader,

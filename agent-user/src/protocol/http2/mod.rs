@@ -2,7 +2,7 @@
 //!
 //! Enters: bytes of a connection, from its preface on, from an upgrade of HTTP/1.1 on, or from the middle. Leaves: a
 //! message a stream and side, paired by stream. Bounded: [`MAX_STREAMS`] streams are followed, a header block is at most
-//! [`MAX_BLOCK_BYTES`], HPACK tables have their own bound. Deliberately absent: flow control, settings (the encoder
+//! [`MAX_BLOCK_BYTES`], a frame of data that is looked at [`MAX_WATCHED_BYTES`]; HPACK tables have their own bound. Deliberately absent: flow control, settings (the encoder
 //! announces table sizes in the blocks themselves), priorities, pushed responses (nobody asked for them).
 //!
 //! Missing bytes between frames lose the HPACK state of their side: a block may have been among them. What later blocks
@@ -19,6 +19,7 @@ use rustc_hash::FxHashMap;
 use self::fields::Fields;
 use self::frame::{Frame, HEADER_BYTES, Kind, PREFACE};
 use self::hpack::Decoder;
+use super::refine::Refiner;
 use super::table::Family;
 use super::{
     Class, Definition, End, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery, Resync, Side, Step,
@@ -36,6 +37,9 @@ pub(super) static DEFINITION: Definition = Definition {
 
 /// Peers commonly agree on 100 to 250 concurrent streams.
 const MAX_STREAMS: usize = 1024;
+
+/// The longest frame of a body that is waited for where a body tells more; the size peers begin with.
+const MAX_WATCHED_BYTES: usize = HEADER_BYTES + (16 << 10);
 
 /// The longest header block, over all its frames.
 const MAX_BLOCK_BYTES: usize = 64 << 10;
@@ -76,6 +80,9 @@ struct Stream {
     began: [bool; 2],
     ended: [bool; 2],
     bytes: [u64; 2],
+    /// What looks at its bodies, and at which of them it still does.
+    refiner: Option<Box<Refiner>>,
+    watched: [bool; 2],
 }
 
 impl Parser for Http2 {
@@ -162,7 +169,7 @@ impl Http2 {
             return self.lost(side, LostReason::Malformed);
         }
         match frame.kind {
-            Kind::Data => self.data(side, frame, bytes.len()),
+            Kind::Data => self.data(side, frame, bytes),
             Kind::Headers | Kind::PushPromise | Kind::Continuation => self.header_frame(side, frame, bytes),
             Kind::ResetStream | Kind::Other => match bytes[HEADER_BYTES..].first_chunk::<4>() {
                 Some(code) => self.reset(frame, u32::from_be_bytes(*code)),
@@ -171,18 +178,35 @@ impl Http2 {
         }
     }
 
-    fn data(&mut self, side: Side, frame: Frame, shown: usize) -> Step {
+    fn data(&mut self, side: Side, frame: Frame, bytes: &[u8]) -> Step {
+        let whole_bytes = frame.whole_bytes();
+        let mut first_token = false;
         if let Some(stream) = self.streams.get_mut(&frame.stream) {
-            stream.bytes[side as usize] += frame.whole_bytes() as u64;
+            if stream.watched[side as usize] {
+                match bytes.get(HEADER_BYTES..whole_bytes) {
+                    Some(payload) => {
+                        first_token = stream.look_at(side, frame.content(payload).unwrap_or_default())
+                    }
+                    None if whole_bytes <= MAX_WATCHED_BYTES => return Step::NeedMore,
+                    None => stream.watched[side as usize] = false,
+                }
+            }
+            stream.bytes[side as usize] += whole_bytes as u64;
         }
-        if !frame.end_stream {
-            return Step::Skip(frame.whole_bytes() as u64);
+        if frame.end_stream && bytes.len() >= whole_bytes {
+            return self.end(side, frame.stream, whole_bytes);
         }
-        if shown >= frame.whole_bytes() {
-            return self.end(side, frame.stream, frame.whole_bytes());
+        if frame.end_stream {
+            self.half(side).ending = Some(frame.stream);
         }
-        self.half(side).ending = Some(frame.stream);
-        Step::Skip(frame.whole_bytes() as u64)
+        if first_token {
+            let pairing = Pairing::Id(u64::from(frame.stream));
+            return Step::Message {
+                consumed: whole_bytes,
+                message: Message::new(Class::Interim, pairing, Ends::Here),
+            };
+        }
+        Step::Skip(whole_bytes as u64)
     }
 
     fn header_frame(&mut self, side: Side, frame: Frame, bytes: &[u8]) -> Step {
@@ -274,6 +298,10 @@ impl Http2 {
         stream.grpc |= fields.is_grpc();
         let (grpc, bytes) = (stream.grpc, stream.bytes[side as usize]);
         let over = stream.ended == [true, true];
+        // An answer of a type that is not known any more is looked at as what would tell most.
+        let unknown = fields.incomplete && side == Side::Server;
+        let assumed = CompactString::const_new(if unknown { "application/json" } else { "" });
+        let content_type = fields.content_type.clone().unwrap_or(assumed);
         let ends = if frame.end_stream || interim {
             Ends::Here
         } else {
@@ -284,6 +312,9 @@ impl Http2 {
             Side::Server => fields.into_response(id, grpc, ends),
         };
         message.size_bytes = Some(bytes);
+        if !grpc && !interim {
+            self.stream(id).watch(side, &mut message, content_type.as_bytes());
+        }
         if over {
             self.streams.remove(&id);
         }
@@ -309,20 +340,32 @@ impl Http2 {
             stream.bytes[side as usize] += wire_bytes;
         }
         let mut end = fields.into_end(frame.stream, grpc && side == Side::Server);
+        self.refine(side, frame.stream, &mut end);
         end.size_bytes = self.close(side, frame.stream);
         Step::End { consumed, end }
     }
 
     /// The side sends no more on a stream.
     fn end(&mut self, side: Side, stream: u32, consumed: usize) -> Step {
-        let size_bytes = self.close(side, stream);
-        Step::End {
-            consumed,
-            end: Box::new(End {
-                id: Some(u64::from(stream)),
-                size_bytes,
-                ..End::default()
-            }),
+        let mut end = Box::new(End {
+            id: Some(u64::from(stream)),
+            ..End::default()
+        });
+        self.refine(side, stream, &mut end);
+        end.size_bytes = self.close(side, stream);
+        Step::End { consumed, end }
+    }
+
+    /// What the body that ends here told.
+    fn refine(&mut self, side: Side, stream: u32, end: &mut End) {
+        let refiner = self
+            .streams
+            .get_mut(&stream)
+            .and_then(|stream| stream.refiner.as_mut());
+        match (refiner, side) {
+            (Some(refiner), Side::Client) => refiner.request_end(end),
+            (Some(refiner), Side::Server) => refiner.response_end(end),
+            (None, _) => {}
         }
     }
 
@@ -405,6 +448,31 @@ impl Http2 {
         half.headers.lose();
         half.block = None;
         half.ending = None;
+    }
+}
+
+impl Stream {
+    /// Refines the message by its head, and looks at the body that follows if that can tell more.
+    fn watch(&mut self, side: Side, message: &mut Message, content_type: &[u8]) {
+        if side == Side::Client {
+            let refiner = Refiner::of_request(message, content_type);
+            self.refiner = refiner.filter(|_| message.ends == Ends::Later);
+            self.watched[side as usize] = self.refiner.is_some();
+        } else if let Some(refiner) = &mut self.refiner {
+            self.watched[side as usize] = refiner.response_head(content_type);
+        }
+    }
+
+    /// Answers whether the first token of a streamed answer is in this part of a body.
+    fn look_at(&mut self, side: Side, body: &[u8]) -> bool {
+        match (&mut self.refiner, side) {
+            (Some(refiner), Side::Client) => {
+                self.watched[side as usize] = refiner.request_body(body);
+                false
+            }
+            (Some(refiner), Side::Server) => refiner.response_body(body),
+            (None, _) => false,
+        }
     }
 }
 
