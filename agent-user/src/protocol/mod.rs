@@ -7,6 +7,7 @@
 //! A protocol is one file (or folder) with a `DEFINITION`, and one line in [`table`].
 
 mod amqp;
+mod answered;
 mod cassandra;
 mod clickhouse;
 mod compression;

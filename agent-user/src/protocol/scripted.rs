@@ -1,9 +1,20 @@
 //! Test support: plays a scripted conversation through a flow, as the agent would, and writes down the exchanges.
 
-use super::{Outcome, Protocol, Settings, Side, Value};
+use super::{Opening, Outcome, Protocol, Settings, Side, Value};
 use crate::connection::stream::Chunk;
 use crate::event::{Actor, Direction, Role};
 use crate::exchange::{Exchange, Flow, FlowLosses, FlowStart, Sink};
+
+/// What a detector is shown of a byte stream on no particular port.
+pub(crate) fn opening<'a>(client: &'a [u8], server: &'a [u8], from_start: bool) -> Opening<'a> {
+    Opening {
+        client,
+        server,
+        from_start,
+        server_port: 0,
+        datagram: false,
+    }
+}
 
 /// One write of one side.
 #[derive(Clone, Debug)]

@@ -16,11 +16,12 @@ use std::collections::VecDeque;
 
 use compact_str::{CompactString, ToCompactString};
 
+use super::answered::Answered;
 use super::statement::{self, Dialect};
 use super::table::Family;
 use super::{
-    Class, Definition, End, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery, Resync, Settings,
-    Side, Step, Value,
+    Class, Definition, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery, Resync, Settings, Side,
+    Step, Value,
 };
 use packet::{Said, Stop};
 
@@ -234,31 +235,20 @@ impl ClickHouse {
         if rows > 0 {
             attributes.push(("db.response.returned_rows", Value::Int(rows as i64)));
         }
-        if std::mem::take(&mut self.begun) {
-            let end = End {
-                status: Some(status),
-                outcome: Some(outcome),
-                attributes,
-                size_bytes,
-                ..End::default()
-            };
-            return Step::End {
-                consumed,
-                end: Box::new(end),
-            };
-        }
-        let class = if refused { Class::OneWay } else { Class::Response };
-        let mut message = Message::new(class, Pairing::InOrder, Ends::Here);
-        if refused {
+        let answered = Answered {
+            status,
+            outcome,
+            attributes,
+            size_bytes,
+        };
+        let mut step = answered.step(std::mem::take(&mut self.begun), consumed);
+        if let Step::Message { message, .. } = &mut step
+            && refused
+        {
+            message.class = Class::OneWay;
             message.operation = CompactString::const_new("CONNECT");
         }
-        (
-            message.status,
-            message.outcome,
-            message.attributes,
-            message.size_bytes,
-        ) = (status, outcome, attributes, size_bytes);
-        Step::Message { consumed, message }
+        step
     }
 }
 

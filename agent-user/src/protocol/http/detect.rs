@@ -98,23 +98,26 @@ pub(super) fn find_response(bytes: &[u8], at_write: bool) -> Resync {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn see(client: &[u8], server: &[u8], from_start: bool) -> Verdict {
-        detect(&Opening {
-            client,
-            server,
-            from_start,
-            server_port: 0,
-            datagram: false,
-        })
-    }
+    use crate::protocol::scripted::opening;
 
     #[test]
     fn a_request_line_or_a_status_line_is_enough() {
-        assert_eq!(see(b"GET / HTTP/1.1\r\n", b"", true), Verdict::Score(95));
-        assert_eq!(see(b"\r\nPROPFIND /x HTTP/1.0\n", b"", true), Verdict::Score(95));
-        assert_eq!(see(b"", b"HTTP/1.1 200 OK\r\n", true), Verdict::Score(95));
-        assert_eq!(see(b"body bytes", b"HTTP/1.0 404 ", false), Verdict::Score(95));
+        assert_eq!(
+            detect(&opening(b"GET / HTTP/1.1\r\n", b"", true)),
+            Verdict::Score(95)
+        );
+        assert_eq!(
+            detect(&opening(b"\r\nPROPFIND /x HTTP/1.0\n", b"", true)),
+            Verdict::Score(95)
+        );
+        assert_eq!(
+            detect(&opening(b"", b"HTTP/1.1 200 OK\r\n", true)),
+            Verdict::Score(95)
+        );
+        assert_eq!(
+            detect(&opening(b"body bytes", b"HTTP/1.0 404 ", false)),
+            Verdict::Score(95)
+        );
     }
 
     #[test]
@@ -131,7 +134,7 @@ mod tests {
             b"HELP\r\n",
         ] {
             assert_eq!(
-                see(client, b"", true),
+                detect(&opening(client, b"", true)),
                 Verdict::Reject,
                 "{:?}",
                 String::from_utf8_lossy(client)
@@ -139,14 +142,17 @@ mod tests {
         }
         for client in [&b"G"[..], b"GET ", b"GET /a?b", b"GET / HTTP/1", b"\r\n"] {
             assert_eq!(
-                see(client, b"", true),
+                detect(&opening(client, b"", true)),
                 Verdict::NeedMore,
                 "{:?}",
                 String::from_utf8_lossy(client)
             );
         }
-        assert_eq!(see(b"", b"HTTP", true), Verdict::NeedMore);
-        assert_eq!(see(b"", b"220 mail ready\r\n", true), Verdict::Reject);
+        assert_eq!(detect(&opening(b"", b"HTTP", true)), Verdict::NeedMore);
+        assert_eq!(
+            detect(&opening(b"", b"220 mail ready\r\n", true)),
+            Verdict::Reject
+        );
     }
 
     #[test]

@@ -83,31 +83,28 @@ pub(super) fn find_frame(bytes: &[u8], at_write: bool) -> Resync {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn see(client: &[u8], server: &[u8], from_start: bool) -> Verdict {
-        detect(&Opening {
-            client,
-            server,
-            from_start,
-            server_port: 0,
-            datagram: false,
-        })
-    }
+    use crate::protocol::scripted::opening;
 
     #[test]
     fn the_preface_decides_and_settings_alone_are_likely() {
-        assert_eq!(see(PREFACE, b"", true), Verdict::Score(100));
-        assert_eq!(see(b"PRI * HT", b"", true), Verdict::NeedMore);
-        assert_eq!(see(b"PROPFIND", b"", true), Verdict::Reject);
-        assert_eq!(see(b"", &[0, 0, 6, 4, 0, 0, 0, 0, 0], true), Verdict::Score(70));
-        assert_eq!(see(b"", b"HTTP/1.1 400 ", true), Verdict::Reject);
+        assert_eq!(detect(&opening(PREFACE, b"", true)), Verdict::Score(100));
+        assert_eq!(detect(&opening(b"PRI * HT", b"", true)), Verdict::NeedMore);
+        assert_eq!(detect(&opening(b"PROPFIND", b"", true)), Verdict::Reject);
+        assert_eq!(
+            detect(&opening(b"", &[0, 0, 6, 4, 0, 0, 0, 0, 0], true)),
+            Verdict::Score(70)
+        );
+        assert_eq!(detect(&opening(b"", b"HTTP/1.1 400 ", true)), Verdict::Reject);
     }
 
     #[test]
     fn frames_are_recognised_in_the_middle() {
         let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
-        assert_eq!(see(&ping, b"", false), Verdict::Score(75));
-        assert_eq!(see(&ping, b"text, not frames", false), Verdict::Reject);
+        assert_eq!(detect(&opening(&ping, b"", false)), Verdict::Score(75));
+        assert_eq!(
+            detect(&opening(&ping, b"text, not frames", false)),
+            Verdict::Reject
+        );
         assert_eq!(find_frame(&ping, true), Resync::At(0));
         assert_eq!(find_frame(&ping, false), Resync::NotYet { keep: 0 });
     }

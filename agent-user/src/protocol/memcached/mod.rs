@@ -17,10 +17,11 @@ use std::collections::VecDeque;
 
 use compact_str::CompactString;
 
+use super::answered::Answered;
 use super::table::Family;
 use super::{
-    Attributes, Class, Definition, End, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery,
-    Resync, Settings, Side, Step, Value,
+    Attributes, Class, Definition, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery, Resync,
+    Settings, Side, Step, Value,
 };
 use crate::protocol::reader::lossy_text;
 
@@ -101,29 +102,19 @@ impl Memcached {
         }
         self.items = 0;
         let size_bytes = Some(std::mem::take(&mut self.bytes) + consumed as u64 + rest);
-        let status = CompactString::from(status);
-        if std::mem::take(&mut self.begun) {
-            let end = End {
-                status: Some(status),
-                outcome: Some(outcome),
-                attributes,
-                size_bytes,
-                ..End::default()
-            };
-            return Step::End {
-                consumed,
-                end: Box::new(end),
-            };
+        let answered = Answered {
+            status: CompactString::from(status),
+            outcome,
+            attributes,
+            size_bytes,
+        };
+        let mut step = answered.step(std::mem::take(&mut self.begun), consumed);
+        if let Step::Message { message, .. } = &mut step
+            && rest > 0
+        {
+            message.ends = Ends::After(rest);
         }
-        let ends = if rest > 0 { Ends::After(rest) } else { Ends::Here };
-        let mut message = Message::new(Class::Response, Pairing::InOrder, ends);
-        (
-            message.status,
-            message.outcome,
-            message.attributes,
-            message.size_bytes,
-        ) = (status, outcome, attributes, size_bytes);
-        Step::Message { consumed, message }
+        step
     }
 
     /// The oldest command was quiet and what came answers one behind it: it succeeded.

@@ -126,31 +126,29 @@ fn server(opening: &Opening<'_>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn score(client: &[u8], server: &[u8], from_start: bool) -> Verdict {
-        detect(&Opening {
-            client,
-            server,
-            from_start,
-            server_port: 0,
-            datagram: false,
-        })
-    }
+    use crate::protocol::scripted::opening;
 
     #[test]
     fn greetings_commands_and_results_score() {
         let greeting = b"\x4a\0\0\0\x0a8.0.33\0\x08\0\0\0abcdefgh\0\xff\xf7\xff\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\0abcdefghijkl\0";
-        assert!(matches!(score(b"", greeting, true), Verdict::Score(90..)));
         assert!(matches!(
-            score(b"\x09\0\0\0\x03SELECT 1", b"", false),
+            detect(&opening(b"", greeting, true)),
             Verdict::Score(90..)
         ));
         assert!(matches!(
-            score(b"\x01\0\0\0\x0e", b"\x07\0\0\x01\0\0\0\x02\0\0\0", false),
+            detect(&opening(b"\x09\0\0\0\x03SELECT 1", b"", false)),
+            Verdict::Score(90..)
+        ));
+        assert!(matches!(
+            detect(&opening(
+                b"\x01\0\0\0\x0e",
+                b"\x07\0\0\x01\0\0\0\x02\0\0\0",
+                false
+            )),
             Verdict::Score(70..)
         ));
         assert!(matches!(
-            score(b"", b"\x01\0\0\x01\x01\x17\0\0\x02\x03def", false),
+            detect(&opening(b"", b"\x01\0\0\x01\x01\x17\0\0\x02\x03def", false)),
             Verdict::Score(90..)
         ));
     }
@@ -163,9 +161,16 @@ mod tests {
             b"Q\0\0\0\x0dSELECT 1\0",
             b"\x3a\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0",
         ] {
-            assert_eq!(score(client, b"", true), Verdict::Reject, "{client:?}");
-            assert_eq!(score(client, b"", false), Verdict::Reject, "{client:?}");
+            assert_eq!(detect(&opening(client, b"", true)), Verdict::Reject, "{client:?}");
+            assert_eq!(
+                detect(&opening(client, b"", false)),
+                Verdict::Reject,
+                "{client:?}"
+            );
         }
-        assert_eq!(score(b"", b"SSH-2.0-OpenSSH\r\n", true), Verdict::Reject);
+        assert_eq!(
+            detect(&opening(b"", b"SSH-2.0-OpenSSH\r\n", true)),
+            Verdict::Reject
+        );
     }
 }

@@ -7,10 +7,9 @@ use compact_str::CompactString;
 use super::fault;
 use super::packet::{self, HEAD_BYTES, Head, LONGEST_PAYLOAD, integer};
 use super::{Answer, MySql, Phase};
+use crate::protocol::answered::Answered;
 use crate::protocol::statement::Statement;
-use crate::protocol::{
-    Attributes, Class, End, Ends, LostReason, Message, Next, Outcome, Pairing, Step, Value,
-};
+use crate::protocol::{Attributes, Class, Ends, LostReason, Message, Next, Outcome, Pairing, Step, Value};
 
 /// Bytes of an ERR packet, or of what may be the last packet of a result, that are waited for.
 const WANTED_BYTES: usize = 512;
@@ -412,27 +411,13 @@ impl MySql {
         }
         let consumed = visible.min(head.bytes());
         self.overlong = (head.bytes() - consumed) as u64;
-        if response.begun {
-            let end = End {
-                status: Some(status),
-                outcome: Some(outcome),
-                attributes,
-                size_bytes,
-                ..End::default()
-            };
-            return Step::End {
-                consumed,
-                end: Box::new(end),
-            };
-        }
-        let mut message = Message::new(Class::Response, Pairing::InOrder, Ends::Here);
-        (
-            message.status,
-            message.outcome,
-            message.attributes,
-            message.size_bytes,
-        ) = (status, outcome, attributes, size_bytes);
-        Step::Message { consumed, message }
+        let answered = Answered {
+            status,
+            outcome,
+            attributes,
+            size_bytes,
+        };
+        answered.step(response.begun, consumed)
     }
 
     /// What is to be done before the next packet of the server is looked at.

@@ -6,10 +6,9 @@ use super::fault::{self, Fault};
 use super::frame::{self, HEAD_BYTES, Head};
 use super::missing::HeldResult;
 use super::{Owed, Phase, PostgreSql};
+use crate::protocol::answered::Answered;
 use crate::protocol::reader::lossy_text;
-use crate::protocol::{
-    Attributes, Class, End, Ends, LostReason, Message, Outcome, Pairing, Side, Step, Value,
-};
+use crate::protocol::{Attributes, Class, Ends, LostReason, Message, Outcome, Pairing, Side, Step, Value};
 
 /// Bytes of an error or notification that are waited for.
 pub(super) const TEXT_WANTED_BYTES: usize = 4_096;
@@ -312,27 +311,13 @@ impl PostgreSql {
         let size_bytes = Some(std::mem::take(&mut self.answer.bytes));
         (self.answer.rows, self.answer.affected) = (0, None);
         self.answer.tag.clear();
-        if std::mem::take(&mut self.answer.begun) {
-            let end = End {
-                status: Some(status),
-                outcome: Some(outcome),
-                attributes,
-                size_bytes,
-                ..End::default()
-            };
-            return Step::End {
-                consumed,
-                end: Box::new(end),
-            };
-        }
-        let mut message = Message::new(Class::Response, Pairing::InOrder, Ends::Here);
-        (
-            message.status,
-            message.outcome,
-            message.attributes,
-            message.size_bytes,
-        ) = (status, outcome, attributes, size_bytes);
-        Step::Message { consumed, message }
+        let answered = Answered {
+            status,
+            outcome,
+            attributes,
+            size_bytes,
+        };
+        answered.step(std::mem::take(&mut self.answer.begun), consumed)
     }
 
     /// Ends the response of the exchange in front with a frame that may not be at hand.

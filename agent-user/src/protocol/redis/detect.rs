@@ -101,37 +101,32 @@ fn server(opening: &Opening<'_>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn score(client: &[u8], server: &[u8], from_start: bool) -> Verdict {
-        detect(&Opening {
-            client,
-            server,
-            from_start,
-            server_port: 0,
-            datagram: false,
-        })
-    }
+    use crate::protocol::scripted::opening;
 
     #[test]
     fn commands_and_replies_score() {
         assert!(matches!(
-            score(b"*1\r\n$4\r\nPING\r\n", b"", true),
+            detect(&opening(b"*1\r\n$4\r\nPING\r\n", b"", true)),
             Verdict::Score(90..)
         ));
         assert!(matches!(
-            score(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\nxx", b"", false),
+            detect(&opening(
+                b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\nxx",
+                b"",
+                false
+            )),
             Verdict::Score(90..)
         ));
         assert!(matches!(
-            score(b"", b"$5\r\nhello\r\n", false),
+            detect(&opening(b"", b"$5\r\nhello\r\n", false)),
             Verdict::Score(80..)
         ));
         assert!(matches!(
-            score(b"PING\r\n", b"+PONG\r\n", true),
+            detect(&opening(b"PING\r\n", b"+PONG\r\n", true)),
             Verdict::Score(50..)
         ));
         assert!(matches!(
-            score(b"*1\r\n$4\r\nPING\r\n", b"the middle of a value", false),
+            detect(&opening(b"*1\r\n$4\r\nPING\r\n", b"the middle of a value", false)),
             Verdict::Score(90..)
         ));
     }
@@ -146,14 +141,20 @@ mod tests {
             b"Q\0\0\0\x0d",
         ] {
             assert!(
-                !matches!(score(client, b"HTTP/1.1 200 OK\r\n", true), Verdict::Score(_)),
+                !matches!(
+                    detect(&opening(client, b"HTTP/1.1 200 OK\r\n", true)),
+                    Verdict::Score(_)
+                ),
                 "{client:?}"
             );
         }
         assert_eq!(
-            score(b"get a\r\n", b"VALUE a 0 1\r\nx\r\nEND\r\n", true),
+            detect(&opening(b"get a\r\n", b"VALUE a 0 1\r\nx\r\nEND\r\n", true)),
             Verdict::Reject
         );
-        assert_eq!(score(b"", b"+OK POP3 ready\r\n", true), Verdict::NeedMore);
+        assert_eq!(
+            detect(&opening(b"", b"+OK POP3 ready\r\n", true)),
+            Verdict::NeedMore
+        );
     }
 }
