@@ -23,6 +23,7 @@ pub struct Span {
     pub peer: String,
     pub method: String,
     pub confidence: String,
+    pub probability: f64,
     /// Which request it belongs to, where it tells.
     pub number: Option<u64>,
 }
@@ -107,6 +108,7 @@ fn read(trace: &str, span: &Value) -> Span {
         peer: text(&span["peer"]),
         method: text(&span["link"]["method"]),
         confidence: text(&span["link"]["confidence"]),
+        probability: span["link"]["probability"].as_f64().unwrap_or(0.0),
         number: number(&target),
         target,
     }

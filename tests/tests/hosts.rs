@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use spanhound_tests::hosts::{Hosts, TRANSLATED};
 use spanhound_tests::links::go;
 use spanhound_tests::load::agent as client;
@@ -66,7 +66,8 @@ fn calls_are_joined_with_what_they_became_on_another_host() {
         agents["agents"]
             .as_array()
             .is_some_and(|agents| agents.iter().filter(attached).count() == 2)
-    });
+    })
+    .unwrap();
     wait_answering(&hosts, port).unwrap();
 
     let from_ms = unix_ms();
@@ -77,11 +78,12 @@ fn calls_are_joined_with_what_they_became_on_another_host() {
         // The other agent's spans are stored when this one's come.
         send(*late, Signal::Stop);
         request(&hosts, port, numbers.clone()).unwrap();
-        let before = spans_stored(&watch);
+        let before = spans_stored(&watch).unwrap();
         wait_for(&watch, &format!("the spans beside a silent {silent}"), |agents| {
             agents["collector"]["spans_stored"].as_u64()
                 >= Some(before + numbers.clone().map(calls).sum::<u64>() / 2)
-        });
+        })
+        .unwrap();
         send(*late, Signal::Continue);
     }
     let numbers = FIRST_NUMBER..next;
@@ -150,20 +152,21 @@ fn start_agent(stage: &mut Stage, watch: &Watch, service: &str) -> Result<u32> {
     stage.start(&format!("agent of {service}"), command, Signal::Terminate)
 }
 
-fn spans_stored(watch: &Watch) -> u64 {
-    watch.get("agents").unwrap()["collector"]["spans_stored"]
+fn spans_stored(watch: &Watch) -> Result<u64> {
+    let agents = watch.get("agents")?;
+    agents["collector"]["spans_stored"]
         .as_u64()
-        .unwrap_or(0)
+        .context("no count of spans")
 }
 
-fn wait_for(watch: &Watch, what: &str, is: impl Fn(&serde_json::Value) -> bool) {
+fn wait_for(watch: &Watch, what: &str, is: impl Fn(&serde_json::Value) -> bool) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let agents = watch.get("agents").unwrap();
+        let agents = watch.get("agents")?;
         if is(&agents) {
-            return;
+            return Ok(());
         }
-        assert!(Instant::now() < deadline, "{what}: not within a minute: {agents}");
+        ensure!(Instant::now() < deadline, "{what}: not within a minute: {agents}");
         std::thread::sleep(Duration::from_millis(200));
     }
 }

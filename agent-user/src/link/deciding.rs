@@ -80,10 +80,11 @@ impl Linker {
         let link = match answer.parent.map(ExchangeId) {
             Some(parent) if self.exchanges.contains_key(&parent) => {
                 let method = if exchange.hint == Some(parent) {
-                    Method::Task
+                    exchange.hinted_by
                 } else {
                     Method::Inference
                 };
+                self.placed(id, parent);
                 Link::inferred(parent, method, answer.probability)
             }
             _ => ladder::parent_from_header(exchange.context.as_deref()),

@@ -85,7 +85,14 @@ pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, cause: Option<Ca
         0 => by_thread(linker, exchange, open, cause),
         _ => (by_goroutine(linker, exchange), None),
     };
-    match found.or_else(|| by_being_alone(open)) {
+    let alone = || {
+        if is_background(linker, exchange) {
+            None
+        } else {
+            by_being_alone(open)
+        }
+    };
+    match found.or_else(alone) {
         Some(link) => Found::Link(link),
         // Instrumented callers put the id of a span we never see into the request.
         None => match parent_from_header(exchange.context.as_deref()) {
@@ -184,7 +191,7 @@ fn by_thread(
     let segment = owner.filter(|owner| open.contains(owner));
     if process.style == Style::DirectLoop {
         let link = match work.open.as_slice() {
-            [one] => Some(Link::exact(*one, Method::Task)),
+            [one] if !is_background(linker, call) => Some(Link::exact(*one, Method::Task)),
             _ => segment
                 .filter(|owner| !contradicted(linker, call, *owner, &work.open))
                 .map(|owner| {
@@ -205,7 +212,9 @@ fn by_thread(
                 Link::inferred(*one, Method::Thread, 0.95)
             })
         }
-        [one] if open.len() == 1 => Some(Link::inferred(*one, Method::Thread, 0.9)),
+        [one] if open.len() == 1 && !is_background(linker, call) => {
+            Some(Link::inferred(*one, Method::Thread, 0.9))
+        }
         _ => None,
     };
     (link, segment)
@@ -238,6 +247,14 @@ fn contradicted(linker: &Linker, call: &Exchange, owner: ExchangeId, open: &[Exc
                 .is_some_and(|request| request.name == call.name)
     };
     !same(&owner) && open.iter().any(same)
+}
+
+/// Calls of this name were made while no request was open.
+fn is_background(linker: &Linker, call: &Exchange) -> bool {
+    linker
+        .processes
+        .get(&call.actor.pid)
+        .is_some_and(|process| process.background.contains(&call.name))
 }
 
 /// One open request in the whole process.

@@ -33,6 +33,8 @@ pub struct Linker {
     ends: Ends,
     pub(super) inferring: Inferring,
     pub(super) connecting: Connecting,
+    /// Who reads right now, and where.
+    pub(super) reading: Option<(ConnectionId, Actor)>,
     /// Exchanges open on a connection, oldest first.
     pub(super) on_connection: FxHashMap<ConnectionId, SmallVec<[ExchangeId; 2]>>,
     /// Oldest first; those gone since are sorted out now and then.
@@ -59,6 +61,7 @@ impl Linker {
             ends: Ends::default(),
             inferring: Inferring::default(),
             connecting: Connecting::default(),
+            reading: None,
             on_connection: FxHashMap::default(),
             arrivals: VecDeque::new(),
             settling: VecDeque::new(),
@@ -87,6 +90,13 @@ impl Linker {
             return;
         }
         self.make_room();
+        let seen = &match seen.side {
+            Side::Server => Seen {
+                actor: self.reader(seen),
+                ..*seen
+            },
+            Side::Client => *seen,
+        };
         let key = match (seen.sequence, seen.position) {
             (Some(sequence), Some(position)) => exchange_key(sequence, position, seen.stream_id),
             _ => 0,
@@ -110,7 +120,10 @@ impl Linker {
             trace_id: 0,
             parent: Parent::Undecided,
             called: false,
+            steps: Vec::new(),
+            turn: 0,
             hint: None,
+            hinted_by: Method::None,
             method: Method::None,
             confidence: Confidence::None,
             probability: 0.0,
@@ -156,6 +169,10 @@ impl Linker {
         }
         exchange.end_ns = Some(end_ns);
         let (side, opener) = (exchange.side, exchange.actor);
+        let of = match exchange.parent {
+            Parent::Exchange(parent) => Some(parent),
+            _ => exchange.hint,
+        };
         match (exchange.parent, side) {
             // It is settled in time.
             (Parent::Undecided, Side::Server) => {}
@@ -164,6 +181,14 @@ impl Linker {
             }
             _ => self.waiting.due(id),
         }
+        if side == Side::Client
+            && let Some(request) = of
+        {
+            self.goes_on(request, Some(id), actor, end_ns);
+        }
+        let Some(exchange) = self.exchanges.get(&id) else {
+            return;
+        };
         match side {
             Side::Server => self.inferring.request_finished(opener.pid, id, end_ns),
             Side::Client => {
@@ -217,6 +242,7 @@ impl Linker {
         work.open.push(seen.id);
         work.segment.identified(seen.id);
         work.served = true;
+        work.interleaves |= interleaved;
         let strayed = work.strayed;
         if actor.goroutine != 0 {
             self.goroutine(actor, seen.time_ns).open.push(seen.id);
@@ -230,18 +256,21 @@ impl Linker {
             self.inferring
                 .request_seen(actor.pid, seen.id, &exchange.name, seen.time_ns);
         }
+        self.goes_on(seen.id, None, seen.actor, seen.time_ns);
     }
 
     fn client_seen(&mut self, seen: &Seen<'_>) {
         let cause = self.connecting.take(seen.connection);
         let found = ladder::parent_of_call(self, seen.id, cause);
         let overlapping = self.works_elsewhere(seen, |work| &work.calls);
+        self.note_background(seen);
         let process = self.process(seen.actor.pid);
         // Calls made while a process starts tell nothing about how it serves.
         let serving = process.faithful > 0;
         let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
         let work = self.thread(seen.actor, seen.time_ns);
         work.calls.push(seen.id);
+        work.interleaves |= overlapping;
         if direct {
             // One call a segment: what follows without another read was set off by something not seen, such as a timer.
             work.segment.end();
@@ -259,10 +288,30 @@ impl Linker {
                     && let Some(request) = self.exchanges.get_mut(&parent)
                 {
                     request.called = true;
+                    self.placed(seen.id, parent);
                 }
                 self.set_parent(seen.id, link);
             }
-            Found::Undecided { hint } => self.infer(seen, hint),
+            Found::Undecided { hint } => {
+                self.keep_order(seen.actor.pid);
+                self.unplaced(seen.id, seen.actor, seen.time_ns);
+                let turn = self.turn_of(seen.actor, seen.time_ns);
+                if let Some(call) = self.exchanges.get_mut(&seen.id) {
+                    call.turn = turn;
+                }
+                // A loop that acts at once tells by its segment.
+                let next = if hint.is_none() || turns.queue() {
+                    self.next_in_order(seen.id)
+                } else {
+                    None
+                };
+                let by = if next.is_some() {
+                    Method::Handoff
+                } else {
+                    Method::Task
+                };
+                self.infer(seen, next.or(hint), by);
+            }
         }
     }
 
@@ -280,9 +329,9 @@ impl Linker {
     }
 
     /// Leaves the call's parent to inference.
-    fn infer(&mut self, seen: &Seen<'_>, hint: Option<ExchangeId>) {
+    fn infer(&mut self, seen: &Seen<'_>, hint: Option<ExchangeId>, by: Method) {
         if let Some(exchange) = self.exchanges.get_mut(&seen.id) {
-            exchange.hint = hint;
+            (exchange.hint, exchange.hinted_by) = (hint, by);
         }
         let pid = seen.actor.pid;
         if self.inferring.need(pid, seen.time_ns) {

@@ -13,12 +13,14 @@
 mod connecting;
 mod deciding;
 mod ends;
+mod handoff;
 mod identity;
 pub mod inference;
 mod inferring;
 mod ladder;
 mod linker;
 mod name;
+mod order;
 mod record;
 mod segment;
 mod thread;

@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 
 use super::ends::Handle;
+use super::order::{Kind, Order};
 use super::segment::Turns;
 use super::{Confidence, ExchangeId, Method, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
@@ -36,8 +37,14 @@ pub(super) struct Exchange {
     pub(super) parent: Parent,
     /// A server's: it has made a call, or begun to connect for one.
     pub(super) called: bool,
+    /// A server's: when it could go on, and with what before; empty in processes whose order is not kept.
+    pub(super) steps: Vec<Step>,
+    /// A call's: the turn of the loop in which it was made.
+    pub(super) turn: u32,
     /// What the ladder guessed of a call that waits for inference.
     pub(super) hint: Option<ExchangeId>,
+    /// The rung that would have found it.
+    pub(super) hinted_by: Method,
     pub(super) method: Method,
     pub(super) confidence: Confidence,
     pub(super) probability: f32,
@@ -49,14 +56,26 @@ pub(super) struct Exchange {
     pub(super) undecided_children: u32,
 }
 
+/// A request that could go on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) time_ns: TimeNs,
+    pub(super) turn: u32,
+    pub(super) kind: Kind,
+}
+
 /// What is known of a process as a whole.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Process {
     pub(super) style: Style,
     /// Server exchanges not yet answered, oldest first.
     pub(super) open: Vec<ExchangeId>,
+    /// Names of calls it made while no request was open: those of timers and the like.
+    pub(super) background: Vec<CompactString>,
     /// Server exchanges read and answered by one thread that did nothing else meanwhile.
     pub(super) faithful: u32,
+    /// The order of what it reads, once a call of it could not be placed.
+    pub(super) order: Option<Box<Order>>,
     /// How its event loops take their turns.
     pub(super) turns: Turns,
     /// Something was seen that a thread serving one request at a time does not do.

@@ -18,6 +18,8 @@ pub(super) struct Segment {
     reads: VecDeque<Option<ExchangeId>>,
     /// Something was written since the last read.
     acted: bool,
+    /// How often it has begun to read again.
+    turn: u32,
 }
 
 /// How a process's loops take their turns.
@@ -30,7 +32,7 @@ pub(super) struct Turns {
 
 impl Turns {
     /// The reads before the last one wait for their turn.
-    fn queue(self) -> bool {
+    pub(super) fn queue(self) -> bool {
         self.in_order >= 4 && self.in_order >= self.at_once / 4
     }
 }
@@ -40,6 +42,7 @@ impl Segment {
     pub(super) fn read(&mut self, owner: Option<ExchangeId>) {
         if std::mem::take(&mut self.acted) {
             self.reads.clear();
+            self.turn = self.turn.wrapping_add(1);
         }
         if self.reads.len() >= READS_MAX {
             self.reads.pop_front();
@@ -53,6 +56,11 @@ impl Segment {
             Some(last) if last.is_none() => *last = Some(request),
             _ => self.read(Some(request)),
         }
+    }
+
+    /// Number of the loop's turn.
+    pub(super) fn turn(&self) -> u32 {
+        self.turn
     }
 
     /// Whose turn it is.

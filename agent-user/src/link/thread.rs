@@ -44,6 +44,10 @@ pub(super) struct Work {
     /// It has read requests; it has made calls while it had none open. A thread that does both is a pool's or a loop's.
     pub(super) served: bool,
     pub(super) strayed: bool,
+    /// It has had two requests, or two calls on different connections, open at once.
+    pub(super) interleaves: bool,
+    /// Calls it made whose request is not known yet.
+    pub(super) unplaced: Vec<ExchangeId>,
     last_ns: u64,
 }
 

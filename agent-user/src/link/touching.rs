@@ -3,11 +3,10 @@
 //! Enters: connections begun and opened, and every movement of bytes. Leaves: the request each thread works for (its
 //! segment's owner), for whom each connection was made, and which goroutine has a request.
 
-use super::ExchangeId;
-use super::Style;
 use super::linker::Linker;
 use super::record::{Exchange, Parent};
 use super::thread::remove;
+use super::{ExchangeId, Seen, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::Side;
 
@@ -47,12 +46,11 @@ impl Linker {
             if let Some(request) = owner
                 && newest == Some(&request)
             {
-                let mut turns = self.process(actor.pid).turns;
-                self.thread(actor, time_ns).segment.answered(request, &mut turns);
-                self.process(actor.pid).turns = turns;
+                self.answers(request, actor, time_ns);
             }
             return;
         }
+        self.reading = Some((connection, actor));
         if actor.goroutine != 0 {
             self.taken_over(connection, actor, time_ns);
         }
@@ -68,10 +66,7 @@ impl Linker {
             return;
         };
         let helper = exchange.actor;
-        if exchange.side == Side::Client
-            || helper.goroutine == actor.goroutine
-            || helper.parent_goroutine != actor.goroutine
-        {
+        if exchange.side == Side::Client || !helps(helper, actor) {
             return;
         }
         exchange.actor = actor;
@@ -79,6 +74,14 @@ impl Linker {
         self.goroutine(actor, time_ns).open.push(id);
         remove(&mut self.thread(helper, time_ns).open, id);
         self.thread(actor, time_ns).open.push(id);
+    }
+
+    /// Who has a request that begins now: its first byte may have been read by a helper, as above.
+    pub(super) fn reader(&self, seen: &Seen<'_>) -> Actor {
+        match self.reading {
+            Some((connection, actor)) if connection == seen.connection && helps(seen.actor, actor) => actor,
+            _ => seen.actor,
+        }
     }
 
     /// For which request the newest exchange on the connection is made.
@@ -95,4 +98,12 @@ impl Linker {
             Exchange { hint, .. } => *hint,
         }
     }
+}
+
+/// The one goroutine was started by the other.
+fn helps(helper: Actor, actor: Actor) -> bool {
+    helper.goroutine != 0
+        && helper.goroutine != actor.goroutine
+        && helper.parent_goroutine == actor.goroutine
+        && actor.goroutine != 0
 }

@@ -372,4 +372,66 @@ mod tests {
             assert!(found.trace_id != 0 && found.request_id == "0123456789abcdef");
         }
     }
+
+    #[test]
+    fn the_formats_several_tools_write_for_one_trace_are_the_same_trace() {
+        let (trace, span) = (0x463ac35c9f6413ad48485a3953bb6124_u128, 0xa2fb4a1d1a96d312_u64);
+        let formats: [&[(&str, &str)]; 4] = [
+            &[(
+                "traceparent",
+                "00-463ac35c9f6413ad48485a3953bb6124-a2fb4a1d1a96d312-01",
+            )],
+            &[(
+                "b3",
+                "463ac35c9f6413ad48485a3953bb6124-a2fb4a1d1a96d312-1-05e3ac9a4f6e3b90",
+            )],
+            &[
+                ("X-B3-TraceId", "463ac35c9f6413ad48485a3953bb6124"),
+                ("X-B3-SpanId", "a2fb4a1d1a96d312"),
+                ("X-B3-ParentSpanId", "05e3ac9a4f6e3b90"),
+            ],
+            &[(
+                "uber-trace-id",
+                "463ac35c9f6413ad48485a3953bb6124:a2fb4a1d1a96d312:0:1",
+            )],
+        ];
+        for headers in formats {
+            let found = read(headers).unwrap();
+            assert_eq!((found.trace_id, found.span_id), (trace, span), "{headers:?}");
+        }
+        // Trace state says nothing by itself, and takes nothing away.
+        assert_eq!(read(&[("tracestate", "rojo=00f067aa0ba902b7")]), None);
+        assert_eq!(read(&[W3C, ("tracestate", "a=b")]), read(&[W3C]));
+    }
+
+    #[test]
+    fn the_family_of_request_ids_is_read() {
+        for name in ["X-Request-ID", "request-id", "x-correlation-id", "Correlation-Id"] {
+            let found = read(&[(name, "0123456789abcdef")]).unwrap();
+            assert_eq!(
+                (found.trace_id, found.request_id.as_str()),
+                (0, "0123456789abcdef"),
+                "{name}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a client sends: no panic, and nothing kept that is longer than an id may be.
+        #[test]
+        fn hostile_headers_stay_bounded(
+            values in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..400), 1..6),
+            names in proptest::collection::vec(0..10_usize, 6),
+        ) {
+            const NAMES: [&str; 10] = ["traceparent", "b3", "x-b3-traceid", "x-b3-spanid", "uber-trace-id", "sw8",
+                "x-amzn-trace-id", "x-request-id", "x-cloud-trace-context", "x-datadog-trace-id"];
+            let mut reader = ContextReader::default();
+            for (value, name) in values.iter().zip(names) {
+                reader.see(NAMES[name].as_bytes(), value);
+            }
+            if let Some(found) = reader.finish() {
+                proptest::prop_assert!(found.request_id.len() <= MAX_REQUEST_ID_BYTES);
+            }
+        }
+    }
 }

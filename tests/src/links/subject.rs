@@ -264,6 +264,8 @@ fn uwsgi(stage: &mut Stage, ports: Ports, options: &Options) -> Result<()> {
             "100",
             "--need-app",
             "--disable-logging",
+            "--add-header",
+            "Connection: close",
         ])
         .arg("--http-socket")
         .arg(format!("127.0.0.1:{}", ports.subject))

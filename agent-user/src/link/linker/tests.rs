@@ -1,4 +1,5 @@
 mod bounds;
+mod headers;
 mod loops;
 
 use super::*;
@@ -386,7 +387,8 @@ fn calls_of_a_thread_pool_are_inferred_from_times() {
     for n in 0..600 {
         let (parent, method, confidence) = bench.parent(ids[&(n, false)]);
         assert_ne!(confidence, Confidence::Exact);
-        assert!(matches!(method, Method::Inference | Method::None), "{method:?}");
+        let expected = [Method::Inference, Method::Handoff, Method::None];
+        assert!(expected.contains(&method), "{method:?}");
         right += i32::from(parent == bench.span(ids[&(n, true)]));
         wrong += i32::from(parent != 0 && parent != bench.span(ids[&(n, true)]));
     }

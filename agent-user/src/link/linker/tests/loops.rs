@@ -74,6 +74,31 @@ fn a_loop_that_holds_a_request_back_is_not_exact_about_the_others() {
 }
 
 #[test]
+fn a_call_that_is_also_made_when_nothing_is_open_is_not_taken_for_the_only_request_s() {
+    let mut bench = Bench::new();
+    let (serving, timer) = (actor(50, 51), actor(50, 52));
+    let tick = |bench: &mut Bench| {
+        let call = bench.see(Side::Client, timer, 900, |seen| {
+            (seen.operation, seen.target) = ("GET", "/tick")
+        });
+        bench.end(call, timer, 900, Side::Client);
+        call
+    };
+    let idle = tick(&mut bench);
+    let request = bench.request(serving, 1);
+    let busy = tick(&mut bench);
+    let own = bench.see(Side::Client, actor(50, 53), 901, |seen| {
+        (seen.operation, seen.target) = ("GET", "/stock")
+    });
+    bench.end(own, actor(50, 53), 901, Side::Client);
+    bench.end(request, serving, 1, Side::Server);
+    bench.decide();
+    assert_eq!(bench.parent(idle).2, Confidence::None);
+    assert_eq!(bench.parent(busy).2, Confidence::None);
+    assert_eq!(bench.parent(own).0, bench.span(request));
+}
+
+#[test]
 fn a_goroutine_that_waits_for_the_next_request_hands_it_to_its_parent() {
     let mut bench = Bench::new();
     let on = |tid, goroutine, parent_goroutine| Actor {

@@ -1,0 +1,149 @@
+//! Handoff: work that one thread reads and another one does.
+//!
+//! Enters: answers written, calls not placed when they were made. Leaves: parents and hints of such calls. A thread that
+//! does one thing at a time, makes calls and then answers a request has made those calls for it: who answers tells in
+//! hindsight who worked. Where even that does not tell, the [`Order`] in which work was read is a hint for inference.
+//! Bounded: calls remembered for each thread. Deliberately absent: threads seen to work for two requests at once.
+
+use super::ladder::Link;
+use super::linker::Linker;
+use super::order::{Kind, Order};
+use super::record::{Parent, Step};
+use super::{ExchangeId, Method, Seen};
+use crate::event::{Actor, TimeNs};
+
+/// Calls of one request that a thread may have made before it answers.
+const UNPLACED_MAX: usize = 256;
+/// Names of background calls remembered for a process.
+const BACKGROUND_MAX: usize = 32;
+/// Steps of one request that are remembered.
+const STEPS_MAX: usize = 32;
+
+impl Linker {
+    /// The actor writes the answer to this request.
+    pub(super) fn answers(&mut self, request: ExchangeId, actor: Actor, time_ns: TimeNs) {
+        let process = self.process(actor.pid);
+        let mut turns = process.turns;
+        let loops = process.order.is_some();
+        let work = self.thread(actor, time_ns);
+        work.segment.answered(request, &mut turns);
+        let calls = match (loops, work.interleaves) {
+            (true, false) => std::mem::take(&mut work.unplaced),
+            _ => Vec::new(),
+        };
+        let process = self.process(actor.pid);
+        process.turns = turns;
+        if let Some(order) = &mut process.order {
+            order.answered(request);
+        }
+        let Some(since_ns) = self.exchanges.get(&request).map(|exchange| exchange.time_ns) else {
+            return;
+        };
+        for call in calls {
+            let open = |linker: &Self| {
+                linker
+                    .exchanges
+                    .get(&call)
+                    .is_some_and(|call| call.parent == Parent::Undecided && call.time_ns >= since_ns)
+            };
+            if open(self) {
+                self.set_parent(call, Link::inferred(request, Method::Handoff, 0.98));
+                self.placed(call, request);
+            }
+        }
+    }
+
+    /// The call waits for somebody to say whose it is: the thread's own answer, if it does one thing at a time.
+    pub(super) fn unplaced(&mut self, call: ExchangeId, actor: Actor, time_ns: TimeNs) {
+        let work = self.thread(actor, time_ns);
+        if !work.interleaves && work.unplaced.len() < UNPLACED_MAX {
+            work.unplaced.push(call);
+        }
+    }
+
+    /// From now on the order of what the process reads is kept.
+    pub(super) fn keep_order(&mut self, pid: u32) {
+        self.process(pid).order.get_or_insert_default();
+    }
+
+    /// The request has been read, or a call of it answered: it may go on.
+    pub(super) fn goes_on(
+        &mut self,
+        request: ExchangeId,
+        answered: Option<ExchangeId>,
+        actor: Actor,
+        time_ns: TimeNs,
+    ) {
+        let Some(exchange) = self.exchanges.get(&request) else {
+            return;
+        };
+        let pid = exchange.actor.pid;
+        let kept = self
+            .processes
+            .get(&pid)
+            .is_some_and(|process| process.order.is_some());
+        if !kept || exchange.end_ns.is_some() || exchange.steps.len() >= STEPS_MAX {
+            return;
+        }
+        let name = answered
+            .and_then(|call| self.exchanges.get(&call))
+            .map_or("", |call| &call.name);
+        let kind = Kind::of(&exchange.name, name, exchange.steps.len());
+        let turn = self.turn_of(actor, time_ns);
+        if let Some(exchange) = self.exchanges.get_mut(&request) {
+            exchange.steps.push(Step { time_ns, turn, kind });
+        }
+        if let Some(order) = self.order(pid) {
+            order.waits(request, kind, turn);
+        }
+    }
+
+    /// The request that waits longest for a call like this one.
+    pub(super) fn next_in_order(&mut self, call: ExchangeId) -> Option<ExchangeId> {
+        let exchange = self.exchanges.get(&call)?;
+        let order = self.processes.get_mut(&exchange.actor.pid)?.order.as_mut()?;
+        order.turn(&exchange.name)
+    }
+
+    /// It is known, or good enough known to learn from it, that the request made the call.
+    pub(super) fn placed(&mut self, call: ExchangeId, request: ExchangeId) {
+        let (Some(call), Some(request)) = (self.exchanges.get(&call), self.exchanges.get(&request)) else {
+            return;
+        };
+        let Some(step) = request.steps.iter().rfind(|step| step.time_ns <= call.time_ns) else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(&call.actor.pid)
+            && let Some(order) = &mut process.order
+        {
+            order.learn(step.kind, &call.name, call.turn.saturating_sub(step.turn));
+        }
+    }
+
+    /// The turn of the thread's loop; 0 where threads do not take turns.
+    pub(super) fn turn_of(&mut self, actor: Actor, time_ns: TimeNs) -> u32 {
+        if self.process(actor.pid).turns.queue() {
+            self.thread(actor, time_ns).segment.turn()
+        } else {
+            0
+        }
+    }
+
+    /// A call made while no request is open belongs to none; others of its name may not either.
+    pub(super) fn note_background(&mut self, seen: &Seen<'_>) {
+        let Some(call) = self.exchanges.get(&seen.id) else {
+            return;
+        };
+        if let Some(process) = self.processes.get_mut(&seen.actor.pid)
+            && process.open.is_empty()
+            && process.background.len() < BACKGROUND_MAX
+            && !process.background.contains(&call.name)
+        {
+            process.background.push(call.name.clone());
+        }
+    }
+
+    fn order(&mut self, pid: u32) -> Option<&mut Order> {
+        self.processes.get_mut(&pid)?.order.as_deref_mut()
+    }
+}

@@ -1,0 +1,200 @@
+//! Order: whose turn it is to make a call of some name, in processes that take up work in the order in which they read it
+//! (queues before pools of threads, loops that read first and act later).
+//!
+//! Enters: what each request has waited for (itself, or the answer to a call of it), calls that were placed, calls to be
+//! placed. Leaves: the request that waits longest for such a call, which is a hint and never more. Bounded: requests that
+//! wait, kinds of waiting, names for each. Deliberately absent: times; turns of
+//! a loop are counted instead: what waits for more of them is overtaken by what waits for fewer.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::{FxHashMap, FxHasher};
+
+use super::ExchangeId;
+
+const WAITING_MAX: usize = 512;
+const KINDS_MAX: usize = 1_024;
+const NAMES_MAX: usize = 8;
+/// Calls of a name that must have followed before more are expected, and how often of the request's most usual call.
+const SEEN_MIN: u32 = 3;
+const SHARE: u32 = 5;
+/// What takes longer than this waits for others than the loop (a connection), and comes in the order in which it began.
+const LAG_MAX: f32 = 1.5;
+/// Weight of a new observation of a lag.
+const LAG_WEIGHT: f32 = 0.05;
+
+/// What a request waits for: the name of the request, of the call that was answered last, and how many were before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
+    request: u64,
+    step: u64,
+}
+
+impl Kind {
+    pub(super) fn of(request: &str, answered: &str, before: usize) -> Self {
+        Self {
+            request: hash(&request),
+            step: hash(&(answered, before)),
+        }
+    }
+}
+
+struct Waiting {
+    request: ExchangeId,
+    kind: Kind,
+    turn: u32,
+    /// Names of the calls it has made since.
+    made: Vec<u64>,
+}
+
+/// A call that follows upon a kind of waiting.
+struct Follow {
+    name: u64,
+    seen: u32,
+    /// How many turns of the loop later, on average.
+    lag: f32,
+}
+
+#[derive(Default)]
+pub(super) struct Order {
+    /// Longest waiting first.
+    waiting: VecDeque<Waiting>,
+    follows: FxHashMap<Kind, Vec<Follow>>,
+    /// How often the most usual call of a request of that name was seen.
+    most: FxHashMap<u64, u32>,
+}
+
+impl Order {
+    /// `turn` counts a loop's turns; 0 where the work goes to other threads.
+    pub(super) fn waits(&mut self, request: ExchangeId, kind: Kind, turn: u32) {
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.pop_front();
+        }
+        let made = Vec::new();
+        self.waiting.push_back(Waiting {
+            request,
+            kind,
+            turn,
+            made,
+        });
+    }
+
+    /// A call of this name followed upon that kind of waiting, so many turns later.
+    pub(super) fn learn(&mut self, kind: Kind, call: &str, turns: u32) {
+        if self.follows.len() >= KINDS_MAX && !self.follows.contains_key(&kind) {
+            return;
+        }
+        let calls = self.follows.entry(kind).or_default();
+        let name = hash(&call);
+        let at = match calls.iter().position(|follow| follow.name == name) {
+            Some(at) => at,
+            None if calls.len() < NAMES_MAX => {
+                let lag = turns as f32;
+                calls.push(Follow { name, seen: 0, lag });
+                calls.len() - 1
+            }
+            None => return,
+        };
+        let follow = &mut calls[at];
+        follow.seen = follow.seen.saturating_add(1);
+        follow.lag += (turns as f32 - follow.lag) * LAG_WEIGHT;
+        let count = follow.seen;
+        let most = self.most.entry(kind.request).or_default();
+        *most = (*most).max(count);
+    }
+
+    /// The request whose turn it is to make such a call; it has made it then.
+    pub(super) fn turn(&mut self, call: &str) -> Option<ExchangeId> {
+        let name = hash(&call);
+        let (follows, most) = (&self.follows, &self.most);
+        let due = |waiting: &Waiting| {
+            let most = most.get(&waiting.kind.request).copied().unwrap_or(0);
+            let calls = follows.get(&waiting.kind)?;
+            let follow = calls.iter().find(|follow| follow.name == name)?;
+            let expected = follow.seen >= SEEN_MIN && follow.seen.saturating_mul(SHARE) >= most;
+            let lag = follow.lag.min(LAG_MAX);
+            (expected && !waiting.made.contains(&name)).then_some(waiting.turn as f32 + lag)
+        };
+        let (_, at) = self
+            .waiting
+            .iter()
+            .enumerate()
+            .filter_map(|(at, waiting)| Some((due(waiting)?, at)))
+            .min_by(|(left, _), (right, _)| left.total_cmp(right))?;
+        let next = &mut self.waiting[at];
+        next.made.push(name);
+        Some(next.request)
+    }
+
+    /// The request is answered: it makes no more calls.
+    pub(super) fn answered(&mut self, request: ExchangeId) {
+        self.waiting.retain(|waiting| waiting.request != request);
+    }
+}
+
+fn hash(what: &impl Hash) -> u64 {
+    let mut hasher = FxHasher::default();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_that_waits_longest_for_such_a_call_has_its_turn() {
+        let mut order = Order::default();
+        let page = Kind::of("GET /page/#", "", 0);
+        let priced = Kind::of("GET /page/#", "GET /stock/#", 1);
+        let other = Kind::of("GET /other", "", 0);
+        for _ in 0..3 {
+            order.learn(page, "GET /stock/#", 0);
+            order.learn(priced, "GET /price/#", 0);
+        }
+        order.waits(ExchangeId(1), other, 0);
+        order.waits(ExchangeId(2), page, 0);
+        order.waits(ExchangeId(3), page, 0);
+        order.waits(ExchangeId(2), priced, 0);
+        assert_eq!(order.turn("GET /stock/#"), Some(ExchangeId(2)));
+        assert_eq!(order.turn("GET /stock/#"), Some(ExchangeId(3)));
+        assert_eq!(order.turn("GET /stock/#"), None);
+        assert_eq!(order.turn("GET /price/#"), Some(ExchangeId(2)));
+        order.waits(ExchangeId(4), page, 0);
+        order.answered(ExchangeId(4));
+        assert_eq!(order.turn("GET /stock/#"), None);
+    }
+
+    #[test]
+    fn a_call_seen_too_rarely_is_not_expected_and_tables_are_bounded() {
+        let mut order = Order::default();
+        let page = Kind::of("GET /page/#", "", 0);
+        (0..100).for_each(|_| order.learn(page, "GET /stock/#", 0));
+        (0..3).for_each(|_| order.learn(page, "GET /rare/#", 0));
+        order.waits(ExchangeId(1), page, 0);
+        assert_eq!(order.turn("GET /rare/#"), None);
+        for number in 0..5_000 {
+            order.waits(ExchangeId(number), page, 0);
+            order.learn(Kind::of("GET /page/#", "x", number as usize), "GET /stock/#", 0);
+            order.learn(page, &number.to_string(), 0);
+        }
+        assert!(order.waiting.len() <= WAITING_MAX && order.follows.len() <= KINDS_MAX);
+        assert!(order.follows.values().all(|calls| calls.len() <= NAMES_MAX));
+    }
+
+    #[test]
+    fn what_takes_more_turns_of_the_loop_is_overtaken() {
+        let mut order = Order::default();
+        let (direct, by_task) = (Kind::of("GET /direct", "", 0), Kind::of("GET /by-task", "", 0));
+        for _ in 0..3 {
+            order.learn(direct, "GET /stock/#", 0);
+            order.learn(by_task, "GET /stock/#", 1);
+        }
+        order.waits(ExchangeId(1), by_task, 7);
+        order.waits(ExchangeId(2), direct, 7);
+        order.waits(ExchangeId(3), direct, 8);
+        let turns: Vec<_> = (0..3).map(|_| order.turn("GET /stock/#")).collect();
+        assert_eq!(turns, [2, 1, 3].map(|id| Some(ExchangeId(id))));
+    }
+}
