@@ -8,7 +8,7 @@
 use super::ladder::Link;
 use super::linker::Linker;
 use super::order::{Kind, Order};
-use super::record::{Parent, Step};
+use super::record::{Background, Parent, Step};
 use super::{ExchangeId, Method, Seen};
 use crate::event::{Actor, TimeNs};
 
@@ -134,12 +134,22 @@ impl Linker {
         let Some(call) = self.exchanges.get(&seen.id) else {
             return;
         };
-        if let Some(process) = self.processes.get_mut(&seen.actor.pid)
-            && process.open.is_empty()
-            && process.background.len() < BACKGROUND_MAX
-            && !process.background.contains(&call.name)
-        {
-            process.background.push(call.name.clone());
+        let process = self.processes.entry(seen.actor.pid).or_default();
+        let idle = process.open.is_empty();
+        let room = process.background.len() < BACKGROUND_MAX;
+        let known = process
+            .background
+            .iter_mut()
+            .find(|known| known.name == call.name);
+        match known {
+            Some(known) if idle => known.without = known.without.saturating_add(1),
+            Some(known) => known.within = known.within.saturating_add(1),
+            None if idle && room => process.background.push(Background {
+                name: call.name.clone(),
+                without: 1,
+                within: 0,
+            }),
+            None => {}
         }
     }
 

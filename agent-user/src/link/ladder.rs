@@ -85,20 +85,15 @@ pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, cause: Option<Ca
         0 => by_thread(linker, exchange, open, cause),
         _ => (by_goroutine(linker, exchange), None),
     };
-    let alone = || {
-        if is_background(linker, exchange) {
-            None
-        } else {
-            by_being_alone(open)
-        }
-    };
+    let background = is_background(linker, exchange);
+    let alone = || if background { None } else { by_being_alone(open) };
     match found.or_else(alone) {
         Some(link) => Found::Link(link),
         // Instrumented callers put the id of a span we never see into the request.
         None => match parent_from_header(exchange.context.as_deref()) {
             Link {
                 parent: Parent::None, ..
-            } if !open.is_empty() => Found::Undecided { hint },
+            } if !(open.is_empty() || background && open.len() == 1) => Found::Undecided { hint },
             link => Found::Link(link),
         },
     }
@@ -249,12 +244,12 @@ fn contradicted(linker: &Linker, call: &Exchange, owner: ExchangeId, open: &[Exc
     !same(&owner) && open.iter().any(same)
 }
 
-/// Calls of this name were made while no request was open.
+/// Calls of this name are made while no request is open, too.
 fn is_background(linker: &Linker, call: &Exchange) -> bool {
-    linker
-        .processes
-        .get(&call.actor.pid)
-        .is_some_and(|process| process.background.contains(&call.name))
+    linker.processes.get(&call.actor.pid).is_some_and(|process| {
+        let mut known = process.background.iter();
+        known.any(|known| known.name == call.name && known.is_likely())
+    })
 }
 
 /// One open request in the whole process.

@@ -263,6 +263,8 @@ impl Linker {
         let cause = self.connecting.take(seen.connection);
         let found = ladder::parent_of_call(self, seen.id, cause);
         let overlapping = self.works_elsewhere(seen, |work| &work.calls);
+        // Makes room for the process first.
+        self.process(seen.actor.pid);
         self.note_background(seen);
         let process = self.process(seen.actor.pid);
         // Calls made while a process starts tell nothing about how it serves.

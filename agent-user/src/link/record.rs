@@ -64,14 +64,29 @@ pub(super) struct Step {
     pub(super) kind: Kind,
 }
 
+/// How often calls of a name were made with no request open, and with any.
+#[derive(Clone, Debug)]
+pub(super) struct Background {
+    pub(super) name: CompactString,
+    pub(super) without: u32,
+    pub(super) within: u32,
+}
+
+impl Background {
+    /// More than what a request that was not seen explains.
+    pub(super) fn is_likely(&self) -> bool {
+        self.without >= 3 && self.without.saturating_mul(20) >= self.within
+    }
+}
+
 /// What is known of a process as a whole.
 #[derive(Default)]
 pub(super) struct Process {
     pub(super) style: Style,
     /// Server exchanges not yet answered, oldest first.
     pub(super) open: Vec<ExchangeId>,
-    /// Names of calls it made while no request was open: those of timers and the like.
-    pub(super) background: Vec<CompactString>,
+    /// Calls it made while no request was open, by name: those of timers and the like.
+    pub(super) background: Vec<Background>,
     /// Server exchanges read and answered by one thread that did nothing else meanwhile.
     pub(super) faithful: u32,
     /// The order of what it reads, once a call of it could not be placed.
