@@ -11,7 +11,7 @@ use crate::protocol::Step;
 impl MySql {
     /// Server bytes are missing. True where only one command waits for its response, or has it under way.
     pub(super) fn lose_response(&mut self, missing: u64) -> bool {
-        if self.pending.len() != 1 || self.phase != Phase::Commands || self.response.over > 0 {
+        if self.pending.len() != 1 || self.phase != Phase::Commands || self.response.over {
             return false;
         }
         self.response.bytes += missing;
@@ -19,11 +19,9 @@ impl MySql {
         true
     }
 
-    /// The client sends its next command: it has got the responses that are missing here.
+    /// The client sends its next command: it has got the response that is missing here.
     pub(super) fn note_next_command(&mut self) {
-        if self.response.lost {
-            self.response.over = self.pending.len();
-        }
+        self.response.over |= self.response.lost;
     }
 
     /// Looks for the last packet of a result at the end of `bytes`.

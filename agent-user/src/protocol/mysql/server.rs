@@ -47,18 +47,14 @@ pub(super) struct Response {
     continues: bool,
     /// Bytes are missing, and where the next packet begins is not known.
     pub(super) lost: bool,
-    /// So many commands were answered in bytes that are missing.
-    pub(super) over: usize,
+    pub(super) over: bool,
 }
 
 impl MySql {
     pub(super) fn server_packet(&mut self, bytes: &[u8]) -> Step {
-        if self.response.over > 0 {
+        if self.response.over {
             self.pending.pop_front();
-            self.response = Response {
-                over: self.response.over - 1,
-                ..Response::default()
-            };
+            self.response = Response::default();
             return Step::Unseen { id: None };
         }
         if bytes.is_empty() {

@@ -24,7 +24,11 @@ pub(super) struct HeldResult {
 impl PostgreSql {
     /// Server bytes are missing. True where the answers can still be told apart: one round is under way at most.
     pub(super) fn lose_answer(&mut self, missing: u64) -> bool {
-        let rounds = self.rounds_pending();
+        let rounds = self
+            .pending
+            .iter()
+            .filter(|pending| matches!(pending.owed, Owed::Sync | Owed::Query | Owed::Call))
+            .count();
         if rounds > 1 {
             return false;
         }
@@ -40,15 +44,9 @@ impl PostgreSql {
             .pending
             .back()
             .is_some_and(|last| matches!(last.owed, Owed::Sync | Owed::Query | Owed::Call));
-        if self.answer.lost && over && !self.answer.copy_in {
-            self.answer.rounds_over = self.rounds_pending();
+        if self.answer.lost && over && self.answer.rounds_over == 0 && !self.answer.copy_in {
+            self.answer.rounds_over = 1;
         }
-    }
-
-    fn rounds_pending(&self) -> usize {
-        let ends_round =
-            |pending: &&super::Pending| matches!(pending.owed, Owed::Sync | Owed::Query | Owed::Call);
-        self.pending.iter().filter(ends_round).count()
     }
 
     /// Ends what is left of a round whose end was not seen.
@@ -58,7 +56,7 @@ impl PostgreSql {
                 break;
             };
             if matches!(first.owed, Owed::Sync | Owed::Query | Owed::Call) {
-                self.answer.rounds_over -= 1;
+                self.answer.rounds_over = 0;
                 self.leave_round();
             }
             if first.exchange {

@@ -12,7 +12,8 @@ use compact_str::{CompactString, format_compact};
 use self::header::{Header, Kind, Read};
 use super::table::{Definition, Family};
 use super::{
-    Class, Ends, LostReason, Message, Opening, Outcome, Pairing, Parser, Resync, Side, Step, Value, Verdict,
+    Class, Ends, LostReason, Message, Opening, Outcome, Pairing, Parser, Recovery, Resync, Side, Step, Value,
+    Verdict,
 };
 
 pub(super) static DEFINITION: Definition = Definition {
@@ -126,20 +127,26 @@ impl Thrift {
         Some(message)
     }
 
+    /// A reply to an open call may be what could not be read; numbers may be used again.
+    fn lost(&mut self) -> Step {
+        self.open.clear();
+        Step::Lost(LostReason::Malformed)
+    }
+
     fn read(&mut self, side: Side, bytes: &[u8], is_cut: bool) -> Step {
         if bytes.is_empty() {
             return Step::NeedMore;
         }
         let header = match header::read(bytes) {
             Read::NeedMore => return Step::NeedMore,
-            Read::Broken => return Step::Lost(LostReason::Malformed),
+            Read::Broken => return self.lost(),
             Read::Sealed { frame_bytes } => return Step::Skip(frame_bytes as u64),
             Read::Header(header) if is_from(side, header.kind) => header,
-            Read::Header(_) => return Step::Lost(LostReason::Malformed),
+            Read::Header(_) => return self.lost(),
         };
         let body = value::read(&bytes[header.body_at..], header.encoding);
         if body.is_broken {
-            return Step::Lost(LostReason::Malformed);
+            return self.lost();
         }
         let (consumed, ends) = match (header.frame_bytes, body.length) {
             (Some(frame_bytes), _) => {
@@ -183,9 +190,12 @@ impl Parser for Thrift {
         }
     }
 
-    fn resync(&mut self, side: Side, bytes: &[u8], at_write: bool) -> Resync {
-        // A reply to one of these may be what is missing; numbers may be used again.
+    fn gap(&mut self, _: Side, _: u64) -> Recovery {
         self.open.clear();
+        Recovery::Resync
+    }
+
+    fn resync(&mut self, side: Side, bytes: &[u8], at_write: bool) -> Resync {
         let is_message = |at: &usize| matches!(score(side, &bytes[*at..]), Verdict::Score(80..));
         let found = (0..bytes.len()).filter(|at| *at > 0 || at_write).find(is_message);
         found.map_or(
