@@ -35,7 +35,7 @@ impl MySql {
             Phase::Greeting if head.sequence == 1 => self.login(head, bytes, cut),
             Phase::Greeting => Step::AwaitPeer,
             Phase::Login => self.login(head, bytes, cut),
-            Phase::Authenticating if head.sequence == 0 => {
+            Phase::Authenticating if head.sequence == 0 && head.payload_bytes > 0 => {
                 // The session was accepted, which was not captured.
                 self.phase = Phase::Commands;
                 match self.compression {

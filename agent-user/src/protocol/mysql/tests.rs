@@ -252,6 +252,15 @@ fn long_statements_and_results_need_not_be_captured() {
     assert_eq!(played.losses.resyncs, 0);
 }
 
+/// Found by fuzzing: an empty packet where a password or the first command is due.
+#[test]
+fn an_empty_packet_during_the_login_is_survived() {
+    let mut turns: Vec<Turn> = login().into_iter().take(2).collect();
+    turns.push(client(b"\0\0\0\0\0\0\0\0"));
+    turns.extend([client(query("SELECT 1")), server(ok(1, 0, 2))]);
+    expect(Protocol::MySql, &turns, &["SELECT SELECT ? -> OK"]);
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_survived(
