@@ -127,6 +127,10 @@ fn execute(command: Command) -> Result<()> {
             &mut io::stdout().lock(),
             &mut io::stderr().lock(),
         )?),
-        Command::Infer(args) => Ok(infer::run(&args, &mut io::stdout().lock())?),
+        Command::Infer(args) => Ok(infer::run(
+            &args,
+            &mut io::stdout().lock(),
+            &mut io::stderr().lock(),
+        )?),
     }
 }

@@ -5,12 +5,12 @@
 //! held, names, examples remembered; work per call. Forgetting: shapes are learned again, from the latest requests only,
 //! whenever that many new ones are known.
 
-use std::collections::VecDeque;
-
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::agreement::{Agreement, Doubts};
+use super::history::History;
 use super::hypotheses::Hypotheses;
-use super::model::{Example, Model};
+use super::model::Model;
 use super::threshold::Threshold;
 use super::window::{Call, NOBODY, Request, Window};
 use super::{Answer, Parameters, SLACK_NS};
@@ -65,6 +65,8 @@ pub struct Engine {
     watched_ns: i64,
     threshold: Threshold,
     agreement: Agreement,
+    /// Proposals that may be weighed before thrift sets in.
+    credit: i64,
     /// Hints that came true, and that did not.
     hints: (f32, f32),
     overflowed: u64,
@@ -74,6 +76,7 @@ pub struct Engine {
 impl Engine {
     pub fn new(parameters: Parameters) -> Self {
         let threshold = Threshold::new(parameters.error_budget);
+        let credit = parameters.effort;
         Self {
             parameters,
             request_names: Names::default(),
@@ -86,6 +89,7 @@ impl Engine {
             watched_ns: i64::MIN,
             threshold,
             agreement: Agreement::default(),
+            credit,
             hints: (0.0, 0.0),
             overflowed: 0,
             given_up: 0,
@@ -268,8 +272,10 @@ impl Engine {
         let mut windows = Vec::with_capacity(asked);
         for (calls, learner) in calls.iter().zip(&*learners) {
             let mut window = Window::new(&requests, calls);
-            let mut hypotheses = Hypotheses::new(&mut window, &learner.model, self.parameters.deciding());
+            let breadth = self.parameters.deciding(self.credit < 0);
+            let mut hypotheses = Hypotheses::new(&mut window, &learner.model, breadth);
             hypotheses.follow();
+            self.credit = self.credit.saturating_sub_unsigned(hypotheses.effort());
             self.given_up += hypotheses.given_up();
             windows.push(window);
         }
@@ -278,6 +284,7 @@ impl Engine {
             .map(|window| (0..self.calls.len()).map(|at| window.best(at)).collect())
             .collect();
         let (first, others) = windows.split_at_mut(1);
+        let doubts = Doubts::of(&first[0], others);
         for (opinions, other) in others.iter().enumerate() {
             first[0].average(other, opinions + 1);
         }
@@ -298,7 +305,9 @@ impl Engine {
                 self.agreement.note(opinions[0][at].0 == opinions[1][at].0);
             }
             held.answered = true;
+            self.credit = (self.credit + self.parameters.effort_per_call).min(self.parameters.effort);
             let (best, probability) = first[0].best(at);
+            let probability = probability * (1.0 - doubts.at(at));
             let parent = id(best);
             self.threshold.note(probability);
             if let (Some(hint), Some(parent)) = (held.hint, parent) {
@@ -369,88 +378,6 @@ impl Engine {
             .enumerate()
             .filter(|(_, held)| held.request.unfinished);
         self.unfinished = unfinished.map(|(at, held)| (held.id, at)).collect();
-    }
-}
-
-/// How often the learners agree. While they do, asking one is enough most of the time.
-#[derive(Default)]
-struct Agreement {
-    asked: f64,
-    differed: f64,
-    turns: u32,
-}
-
-/// Calls asked for before one is enough, and how seldom they may differ then.
-const AGREED_AFTER: f64 = 1000.0;
-const DIFFER: f64 = 0.000_5;
-/// Both are asked once in so many times.
-const BOTH_EVERY: u32 = 8;
-const AGREEMENT_KEEP: f64 = 0.999_9;
-
-impl Agreement {
-    fn note(&mut self, same: bool) {
-        self.asked = self.asked * AGREEMENT_KEEP + 1.0;
-        self.differed = self.differed * AGREEMENT_KEEP + if same { 0.0 } else { 1.0 };
-    }
-
-    fn ask_one(&mut self) -> bool {
-        self.turns = self.turns.wrapping_add(1);
-        self.asked >= AGREED_AFTER
-            && self.differed <= DIFFER * self.asked
-            && !self.turns.is_multiple_of(BOTH_EVERY)
-    }
-}
-
-/// The latest requests with their calls, so many of each name.
-#[derive(Default)]
-struct History {
-    per_name: usize,
-    by_name: Vec<VecDeque<(Request, Vec<Call>)>>,
-    fresh: usize,
-    learned: usize,
-}
-
-impl History {
-    fn of(per_name: usize) -> Self {
-        Self {
-            per_name,
-            ..Self::default()
-        }
-    }
-
-    fn push(&mut self, request: Request, calls: Vec<Call>) {
-        let name = request.name as usize;
-        if self.by_name.len() <= name {
-            self.by_name.resize_with(name + 1, VecDeque::new);
-        }
-        let examples = &mut self.by_name[name];
-        if examples.len() >= self.per_name {
-            examples.pop_front();
-        }
-        examples.push_back((request, calls));
-        self.fresh += 1;
-    }
-
-    fn examples(&self) -> Vec<Example<'_>> {
-        let all = self.by_name.iter().flatten();
-        all.map(|(request, calls)| Example {
-            request,
-            calls: calls.iter().collect(),
-        })
-        .collect()
-    }
-
-    /// So many new examples have come that learning again pays: as many as were learned from last.
-    fn due(&self) -> bool {
-        self.fresh >= self.learned.max(self.per_name / 4)
-    }
-
-    /// Notes that it was learned from; answers whether it has become much larger since.
-    fn mark(&mut self) -> bool {
-        self.fresh = 0;
-        let now = self.by_name.iter().map(VecDeque::len).sum();
-        let before = std::mem::replace(&mut self.learned, now);
-        self.learned >= 2 * before
     }
 }
 

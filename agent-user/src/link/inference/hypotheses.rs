@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::SLACK_NS;
 use super::lattice::{Edge, Lattice};
+use super::logarithm::{exp, ln};
 use super::model::Model;
 use super::shape::Progress;
 use super::window::{NOBODY, Request, Window};
@@ -27,9 +28,9 @@ pub(super) struct Breadth {
 }
 
 /// Requests open at once that are looked at; beyond, the one that was quiet for longest is given up.
-const OPEN: usize = 1024;
+const OPEN: usize = 256;
 /// Hypotheses times open requests at most.
-const CELLS: usize = 16 * 1024;
+const CELLS: usize = 2048;
 struct Place {
     progress: Progress,
     /// In terms of the moment below: the place after the call at hand, and the log of its density.
@@ -71,6 +72,8 @@ pub(super) struct Hypotheses<'w, 'a, 'm> {
     proposals: Vec<Proposal>,
     stamp: u32,
     given_up: u64,
+    /// Proposals weighed.
+    effort: u64,
 }
 
 impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
@@ -90,12 +93,18 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             proposals: Vec::new(),
             stamp: 0,
             given_up: 0,
+            effort: 0,
         }
     }
 
     /// Requests given up because too many were open.
     pub(super) fn given_up(&self) -> u64 {
         self.given_up
+    }
+
+    /// Proposals weighed, a measure of time.
+    pub(super) fn effort(&self) -> u64 {
+        self.effort
     }
 
     /// Follows the whole window.
@@ -242,52 +251,55 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             },
         );
         self.proposals.clear();
-        for row in 0..self.rows.len() {
+        // Where there is one request and one hypothesis, waiting says nothing of which it was.
+        let alone = self.rows.len() == 1 && self.slots.len() == 1;
+        let temper = self.breadth.temper;
+        let mut least = f32::NEG_INFINITY;
+        for (row, cells) in self.rows.iter().enumerate() {
             let mut quiet_all = 0.0;
-            let first = self.proposals.len();
-            for slot in 0..self.slots.len() {
-                let Slot { request, salt } = self.slots[slot];
-                let place = self.rows[row][slot];
-                let of = &self.window.requests[request as usize];
-                if self.places[place as usize].stamp != self.stamp {
-                    let shape = self.model.shape(of.name);
-                    let current = &mut self.places[place as usize];
-                    current.stamp = self.stamp;
-                    current.quiet = self.breadth.temper * shape.quiet(&current.progress, call.start_ns);
-                    current.gained = self.breadth.temper * shape.after(&current.progress, call).1;
-                    if call.hint == Some(request) {
-                        current.gained += self.model.log_hint_odds;
+            for (Slot { request, .. }, cell) in self.slots.iter().zip(cells) {
+                let place = &mut self.places[*cell as usize];
+                if place.stamp != self.stamp {
+                    place.stamp = self.stamp;
+                    place.child = NOBODY;
+                    let shape = self.model.shape(self.window.requests[*request as usize].name);
+                    place.gained = temper * shape.due(&place.progress, call);
+                    if call.hint == Some(*request) {
+                        place.gained += self.model.log_hint_odds;
                     }
-                    current.child = NOBODY;
+                    place.quiet = match alone {
+                        true => 0.0,
+                        false => temper * shape.quiet(&place.progress, call.start_ns),
+                    };
                 }
-                let current = &self.places[place as usize];
-                quiet_all += current.quiet;
-                if fixed.is_some_and(|fixed| fixed != request) {
-                    continue;
+                quiet_all += place.quiet;
+            }
+            let mut propose = |weight: f32, priority: f32, slot: u32| {
+                if priority > least {
+                    least = least.max(priority - self.breadth.within);
+                    self.proposals.push(Proposal {
+                        weight,
+                        priority,
+                        row: row as u32,
+                        slot,
+                        hash: 0,
+                    });
                 }
-                let weight = self.weights[row] + current.gained;
-                self.proposals.push(Proposal {
-                    weight,
-                    priority: weight - current.quiet,
-                    row: row as u32,
-                    slot: slot as u32,
-                    hash: salt,
-                });
+            };
+            let weight = self.weights[row];
+            for (slot, (Slot { request, .. }, cell)) in self.slots.iter().zip(cells).enumerate() {
+                if fixed.is_none_or(|fixed| fixed == *request) {
+                    let place = &self.places[*cell as usize];
+                    let weight = weight + place.gained;
+                    propose(weight, weight + quiet_all - place.quiet, slot as u32);
+                }
             }
             if fixed.is_none_or(|fixed| fixed == NOBODY) {
-                let weight = self.weights[row] + if fixed.is_some() { 0.0 } else { background };
-                self.proposals.push(Proposal {
-                    weight,
-                    priority: weight,
-                    row: row as u32,
-                    slot: NOBODY,
-                    hash: 0,
-                });
-            }
-            for proposal in &mut self.proposals[first..] {
-                proposal.priority += quiet_all;
+                let weight = weight + if fixed.is_some() { 0.0 } else { background };
+                propose(weight, weight + quiet_all, NOBODY);
             }
         }
+        self.effort += (self.rows.len() * (self.slots.len() + 1)) as u64;
         self.cull();
         let most = self
             .breadth
@@ -324,7 +336,7 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             return known;
         }
         let of = &self.window.requests[self.slots[slot as usize].request as usize];
-        let (progress, _) = self
+        let progress = self
             .model
             .shape(of.name)
             .after(&self.places[place as usize].progress, &self.window.calls[call]);
@@ -336,6 +348,18 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
 
     /// Makes rows of the proposals: equal ones become one, the most probable stay.
     fn settle(&mut self, call: Option<u32>) {
+        if let ([only], [row], Some(call)) = (&self.proposals[..], &mut self.rows[..], call) {
+            let request = match only.slot {
+                NOBODY => NOBODY,
+                slot => {
+                    let cell = &mut row[slot as usize];
+                    *cell = self.places[*cell as usize].child;
+                    self.slots[slot as usize].request
+                }
+            };
+            self.hashes[0] = only.hash;
+            return self.lattice.certain(self.window, call, request);
+        }
         self.proposals
             .sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then(b.weight.total_cmp(&a.weight)));
         // Groups of equal rows by the sum of their probabilities.
@@ -349,9 +373,9 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             let most = self.proposals[at].priority;
             let sum: f32 = self.proposals[at..end]
                 .iter()
-                .map(|proposal| (proposal.priority - most).exp())
+                .map(|proposal| exp((proposal.priority - most).min(0.0)))
                 .sum();
-            groups.push((most + sum.ln(), at as u32, end as u32));
+            groups.push((most + ln(sum), at as u32, end as u32));
             at = end;
         }
         let most = self
@@ -378,8 +402,8 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
                 *cell = self.places[*cell as usize].child;
             }
             rows.push(row);
-            let sum: f32 = members.iter().map(|m| (m.weight - first.weight).exp()).sum();
-            weights.push(first.weight + sum.ln());
+            let sum: f32 = members.iter().map(|m| exp(m.weight - first.weight)).sum();
+            weights.push(first.weight + ln(sum));
             hashes.push(first.hash);
             edges.extend(members.iter().map(|member| Edge {
                 from: member.row,

@@ -6,6 +6,7 @@
 
 use fastrand::Rng;
 
+use super::logarithm::{exp, ln};
 use super::window::{Candidate, Window};
 
 /// From one hypothesis to one of the next layer.
@@ -57,6 +58,12 @@ impl Lattice {
         self.edges.extend_from_slice(edges);
     }
 
+    /// There is one hypothesis, and there was one before: nothing to weigh.
+    pub(super) fn certain(&mut self, window: &mut Window<'_>, call: u32, request: u32) {
+        window.owner[call as usize] = request;
+        window.candidates[call as usize].push(Candidate { request, share: 1.0 });
+    }
+
     /// One hypothesis is left: what comes later says no more of what was before.
     pub(super) fn cut(&mut self, window: &mut Window<'_>) {
         self.decide(window, &[0.0], 0);
@@ -98,10 +105,10 @@ impl Lattice {
             let decided = at + keep < count;
             if let (Some(call), true) = (layer.call, decided) {
                 let most = edges.iter().map(total).fold(f32::NEG_INFINITY, f32::max);
-                let sum: f32 = edges.iter().map(|edge| (total(edge) - most).exp()).sum();
+                let sum: f32 = edges.iter().map(|edge| exp(total(edge) - most)).sum();
                 let candidates = &mut window.candidates[call as usize];
                 for edge in edges {
-                    let share = (total(edge) - most).exp() / sum;
+                    let share = exp(total(edge) - most) / sum;
                     if share < LEAST_SHARE {
                         continue;
                     }
@@ -136,14 +143,18 @@ impl Lattice {
                     continue;
                 }
                 if value > *most {
-                    *sum = *sum * (*most - value).exp() + 1.0;
+                    *sum = *sum * exp(*most - value) + 1.0;
                     *most = value;
                 } else {
-                    *sum += (value - *most).exp();
+                    *sum += exp(value - *most);
                 }
             }
             onwards.clear();
-            onwards.extend(before.iter().map(|(most, sum)| most + sum.ln()));
+            onwards.extend(
+                before
+                    .iter()
+                    .map(|(most, sum)| if *sum > 0.0 { most + ln(*sum) } else { *most }),
+            );
             let best = onwards.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             onwards.iter_mut().for_each(|value| *value -= best);
         }
@@ -170,12 +181,12 @@ fn draw(rng: &mut Rng, weights: impl Iterator<Item = (usize, f32)> + Clone) -> u
         .clone()
         .map(|(_, weight)| weight)
         .fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = weights.clone().map(|(_, weight)| (weight - most).exp()).sum();
+    let sum: f32 = weights.clone().map(|(_, weight)| exp(weight - most)).sum();
     let mut left = rng.f32() * sum;
     let mut chosen = 0;
     for (at, weight) in weights {
         chosen = at;
-        left -= (weight - most).exp();
+        left -= exp(weight - most);
         if left < 0.0 {
             break;
         }

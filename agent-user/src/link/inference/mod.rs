@@ -4,16 +4,21 @@
 //! probably made it, with a probability, or nobody. Bounded: spans held, names, candidates per call, rounds. Deliberately
 //! absent: identifiers of any kind, and other processes.
 //!
-//! Road: [`Engine`] (stream) -> `window` (who made which call, by sampling) -> `model` (what is learned) -> `shape` (what
-//! requests of one name do) -> `density` (how long things take). The idea of describing a request by its gaps and
+//! Road: [`Engine`] (stream) -> `window` (what is asked) -> `hypotheses` and `lattice` (which assignments are probable, event
+//! by event and then backwards) -> `model` (what is learned) -> `shape` (what requests of one name do) -> `density` (how long
+//! things take). Two models are learned from different first guesses; `agreement` says what it means where they differ, and
+//! `threshold` from when on nothing is said. The idea of describing a request by its gaps and
 //! learning them by expectation maximisation is TraceWeaver's (SIGCOMM 2024); classes that tie gaps and durations of one
-//! request together, steps instead of fixed sequences, and sampled probabilities are ours.
+//! request together, steps instead of fixed sequences, joint hypotheses with probabilities, and doubt where learners differ are ours.
 
+mod agreement;
 mod background;
 mod density;
 mod engine;
+mod history;
 mod hypotheses;
 mod lattice;
+mod logarithm;
 mod model;
 mod shape;
 mod threshold;
@@ -26,7 +31,7 @@ use hypotheses::Breadth;
 const SLACK_NS: i64 = 50_000;
 
 /// A hypothesis less probable than the best by this factor (a logarithm) is not followed.
-const WITHIN: f32 = 12.0;
+const WITHIN: f32 = 8.0;
 
 /// What to spend, and how long to wait.
 #[derive(Clone, Debug)]
@@ -36,6 +41,10 @@ pub struct Parameters {
     /// Hypotheses followed at once while learning, and while deciding.
     pub learning_breadth: usize,
     pub deciding_breadth: usize,
+    /// And once more than this was spent: proposals at first, and for every further call.
+    pub thrifty_breadth: usize,
+    pub effort: i64,
+    pub effort_per_call: i64,
     /// What evidence counts for in a decision: the model takes gaps and durations for more independent than they are.
     pub temper: f32,
     /// Requests to have seen, or time to have passed, before the first answer.
@@ -54,9 +63,12 @@ pub struct Parameters {
 impl Default for Parameters {
     fn default() -> Self {
         Self {
-            rounds: 3,
-            learning_breadth: 32,
+            rounds: 2,
+            learning_breadth: 16,
             deciding_breadth: 64,
+            thrifty_breadth: 8,
+            effort: 3_000_000,
+            effort_per_call: 60,
             temper: 0.8,
             warm_up_requests: 500,
             warm_up_ns: 5_000_000_000,
@@ -77,9 +89,12 @@ impl Parameters {
         }
     }
 
-    fn deciding(&self) -> Breadth {
+    fn deciding(&self, thrifty: bool) -> Breadth {
         Breadth {
-            hypotheses: self.deciding_breadth,
+            hypotheses: match thrifty {
+                true => self.thrifty_breadth,
+                false => self.deciding_breadth,
+            },
             within: WITHIN,
             temper: self.temper,
         }

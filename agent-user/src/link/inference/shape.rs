@@ -13,6 +13,7 @@ use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
 use super::density::{CLASSES, Density, PerClass, bin};
+use super::logarithm::{exp, ln};
 use super::window::{Call, Request};
 
 /// Calls of one request that are told apart by their number; later ones share a number.
@@ -124,10 +125,14 @@ impl Shape {
     fn step_to(&self, progress: &mut Progress, call: &Call, log: &mut PerClass) {
         self.advance(progress, call.start_ns, log);
         self.add_step(log, progress, call_of(call.name), call.start_ns);
+        self.add_duration(log, call);
+        progress.begin(call);
+    }
+
+    fn add_duration(&self, log: &mut PerClass, call: &Call) {
         let density = self.durations.get(call.name as usize).and_then(Option::as_ref);
         let density = density.unwrap_or_else(|| Density::unseen());
         add(log, density.log(bin(call.end_ns - call.start_ns)));
-        progress.begin(call);
     }
 
     fn last_step(&self, progress: &mut Progress, request: &Request, log: &mut PerClass) {
@@ -178,14 +183,26 @@ impl Shape {
         }
     }
 
-    /// The request after one more call, and how probable that call was: log of its density.
-    pub(super) fn after(&self, progress: &Progress, call: &Call) -> (Progress, f32) {
+    /// The request after one more call.
+    pub(super) fn after(&self, progress: &Progress, call: &Call) -> Progress {
         let mut next = progress.clone();
         let mut log = progress.log;
         self.step_to(&mut next, call, &mut log);
         let gained = log_sum(&log);
         next.log = log.map(|log| log - gained);
-        (next, gained)
+        next
+    }
+
+    /// How probable it is that the request makes this call next: log of its density.
+    pub(super) fn due(&self, progress: &Progress, call: &Call) -> f32 {
+        let mut log = progress.log;
+        if progress.open.iter().any(|open| open.0 <= call.start_ns) {
+            self.step_to(&mut progress.clone(), call, &mut log);
+        } else {
+            self.add_step(&mut log, progress, call_of(call.name), call.start_ns);
+            self.add_duration(&mut log, call);
+        }
+        log_sum(&log)
     }
 
     /// How probable it is that the request then ends as it did.
@@ -450,11 +467,11 @@ fn add(sum: &mut PerClass, term: &PerClass) {
 
 pub(super) fn log_sum(log: &PerClass) -> f32 {
     let most = log.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    most + log.iter().map(|log| (log - most).exp()).sum::<f32>().ln()
+    most + ln(log.iter().map(|log| exp(log - most)).sum::<f32>())
 }
 
 /// Shares of the classes.
 pub(super) fn normalised(log: &PerClass) -> PerClass {
     let sum = log_sum(log);
-    log.map(|log| (log - sum).exp())
+    log.map(|log| exp(log - sum))
 }

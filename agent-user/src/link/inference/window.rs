@@ -130,6 +130,16 @@ impl<'a> Window<'a> {
         }
     }
 
+    /// How much two opinions of a call differ: 0 where they are the same, 1 where they have nothing in common.
+    pub(super) fn differs(&self, other: &Self, call: usize) -> f32 {
+        let ours = &self.candidates[call];
+        let common = other.candidates[call].iter().map(|theirs| {
+            let ours = ours.iter().find(|candidate| candidate.request == theirs.request);
+            ours.map_or(0.0, |candidate| candidate.share.min(theirs.share))
+        });
+        (1.0 - common.sum::<f32>()).clamp(0.0, 1.0)
+    }
+
     /// Gives every call to an open request, knowing nothing.
     pub(super) fn guess(&mut self, guess: Guess) {
         #[derive(Clone, Default)]
