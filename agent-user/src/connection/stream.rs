@@ -3,7 +3,7 @@
 //! Enters: [`Chunk`]s as they moved. Leaves: their overlap with what was seen before removed, and the time and actor
 //! of any byte still of interest. Bounded: [`HELD_MAX_BYTES`] and [`MARKS_MAX`]. Deliberately absent: parsing.
 
-use std::collections::VecDeque;
+use smallvec::SmallVec;
 
 use crate::event::{Actor, TimeNs};
 
@@ -44,7 +44,7 @@ pub struct Stream {
     /// Bytes from `position` on that nobody needs to see. Invariant: not 0 only while `held` is empty.
     skip: u64,
     /// Ascending by position; the last one at or before a byte says when it arrived.
-    marks: VecDeque<Mark>,
+    marks: SmallVec<[Mark; 1]>,
 }
 
 /// What of a chunk is new.
@@ -104,7 +104,7 @@ impl Stream {
             self.marks.clear();
         }
         if self.marks.len() < MARKS_MAX {
-            self.marks.push_back(mark);
+            self.marks.push(mark);
         }
     }
 
@@ -126,13 +126,9 @@ impl Stream {
             return Err(bytes);
         }
         self.held = bytes;
-        while self
-            .marks
-            .get(1)
-            .is_some_and(|next| next.position <= self.position)
-        {
-            self.marks.pop_front();
-        }
+        let past = self.marks.iter().skip(1);
+        let past = past.take_while(|next| next.position <= self.position).count();
+        self.marks.drain(..past);
         Ok(())
     }
 

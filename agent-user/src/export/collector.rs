@@ -1,6 +1,6 @@
 //! To a Spanhound collector, by gRPC: in order, each batch until it is acknowledged.
 //!
-//! Enters: batches. Leaves: `Ingest.Send` calls. Bounded: [`Settings::buffer_bytes`] of unacknowledged batches. A batch
+//! Enters: requests. Leaves: `Ingest.Send` calls. Bounded: [`Settings::buffer_bytes`] of unacknowledged requests. A batch
 //! keeps its number over retries, so the collector stores it once. Deliberately absent: anything about the store.
 
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use spanhound_proto::v1;
 use tokio::sync::mpsc;
 use tonic::Code;
 
-use super::Counters;
 use super::grpc::{BadUrl, Method};
 use super::outbox::{Courier, Delivered, Failure, Outbox};
-use crate::batch::{Batch, wire};
+use super::{Counters, Encode, Request};
+use crate::batch::wire;
 
 const SEND: &str = "/spanhound.v1.Ingest/Send";
 
@@ -28,20 +28,26 @@ pub struct Settings {
 pub struct Exporter(Outbox<Collector>);
 
 struct Collector {
-    sender: wire::Sender,
     send: Method<v1::Acknowledgement>,
-    sequence: u64,
+}
+
+/// Numbers batches and writes them as the wire wants them.
+pub fn encoder(sender: wire::Sender) -> Encode {
+    let mut sequence = 0;
+    Box::new(move |batch| {
+        let message = wire::encode(batch, sequence, &sender);
+        sequence += 1;
+        Some(Bytes::from(message.encode_to_vec()))
+    })
 }
 
 impl Exporter {
     /// # Errors
     ///
     /// When the URL cannot be read. A collector that is away is no error.
-    pub fn new(settings: &Settings, sender: wire::Sender, counters: Arc<Counters>) -> Result<Self, BadUrl> {
+    pub fn new(settings: &Settings, counters: Arc<Counters>) -> Result<Self, BadUrl> {
         let courier = Collector {
-            sender,
             send: Method::new(&settings.url, SEND)?,
-            sequence: 0,
         };
         Ok(Self(Outbox::new(
             courier,
@@ -51,18 +57,12 @@ impl Exporter {
         )))
     }
 
-    pub async fn run(self, batches: mpsc::Receiver<Arc<Batch>>) {
-        self.0.run(batches).await;
+    pub async fn run(self, requests: mpsc::Receiver<Request>) {
+        self.0.run(requests).await;
     }
 }
 
 impl Courier for Collector {
-    fn encode(&mut self, batch: &Batch) -> Option<Bytes> {
-        let message = wire::encode(batch, self.sequence, &self.sender);
-        self.sequence += 1;
-        Some(Bytes::from(message.encode_to_vec()))
-    }
-
     fn deliver(&self, request: Bytes) -> impl Future<Output = Delivered> + Send + 'static {
         let mut send = self.send.clone();
         async move {

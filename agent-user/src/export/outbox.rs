@@ -1,8 +1,8 @@
 //! What every exporter shares: keep batches in order, try until they are taken, give up the oldest when there are too many.
 //!
-//! Enters: batches, through a channel. Leaves: encoded requests, through a [`Courier`], one at a time. Bounded: bytes of
-//! encoded requests that wait; batches are taken in and encoded while a request is under way, so nothing waits in a dearer
-//! form. Deliberately absent: the disk; what waits dies with the agent, and is counted.
+//! Enters: requests, through a channel. Leaves: the same, through a [`Courier`], one at a time. Bounded: bytes of requests
+//! that wait; they are taken in while another is under way, so the channel need not hold many. Deliberately absent: the
+//! disk; what waits dies with the agent, and is counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,9 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::Counters;
 use super::retry::Backoff;
-use crate::batch::Batch;
+use super::{Counters, Request};
 
 /// How long a stopping agent goes on trying to hand over what it has.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -35,15 +34,7 @@ pub(super) type Delivered = Result<usize, Failure>;
 
 /// Knows one way to the other end.
 pub(super) trait Courier {
-    /// The request a batch becomes; `None` where there is nothing to say.
-    fn encode(&mut self, batch: &Batch) -> Option<Bytes>;
-
     fn deliver(&self, request: Bytes) -> impl Future<Output = Delivered> + Send + 'static;
-}
-
-struct Waiting {
-    spans: usize,
-    request: Bytes,
 }
 
 pub(super) struct Outbox<C> {
@@ -53,15 +44,15 @@ pub(super) struct Outbox<C> {
     counters: Arc<Counters>,
     buffer_bytes: usize,
     /// Oldest first, without the one under way.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Request>,
     waiting_bytes: usize,
     away: bool,
 }
 
-/// What the outbox does beside taking batches in.
+/// What the outbox does beside taking requests in.
 enum Doing {
     Nothing,
-    Delivering(Waiting, JoinHandle<Delivered>),
+    Delivering(Request, JoinHandle<Delivered>),
     Pausing(Instant),
 }
 
@@ -79,14 +70,14 @@ impl<C: Courier> Outbox<C> {
     }
 
     /// Sends until the channel closes and everything is handed over, or the farewell is over.
-    pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Arc<Batch>>) {
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut backoff = Backoff::default();
         let mut doing = Doing::Nothing;
         loop {
             self.begin(&mut doing);
             tokio::select! {
-                received = batches.recv() => match received {
-                    Some(batch) => self.keep(&batch),
+                received = requests.recv() => match received {
+                    Some(request) => self.keep(request),
                     None => break,
                 },
                 outcome = done(&mut doing) => self.go_on(&mut doing, outcome, &mut backoff),
@@ -117,15 +108,10 @@ impl<C: Courier> Outbox<C> {
         }
     }
 
-    fn keep(&mut self, batch: &Batch) {
-        if let Some(request) = self.courier.encode(batch) {
-            self.waiting_bytes += request.len();
-            self.waiting.push_back(Waiting {
-                spans: batch.spans.len(),
-                request,
-            });
-            self.make_room();
-        }
+    fn keep(&mut self, request: Request) {
+        self.waiting_bytes += request.bytes.len();
+        self.waiting.push_back(request);
+        self.make_room();
     }
 
     fn make_room(&mut self) {
@@ -135,9 +121,9 @@ impl<C: Courier> Outbox<C> {
         }
     }
 
-    fn take_oldest(&mut self) -> Option<Waiting> {
+    fn take_oldest(&mut self) -> Option<Request> {
         let oldest = self.waiting.pop_front()?;
-        self.waiting_bytes -= oldest.request.len();
+        self.waiting_bytes -= oldest.bytes.len();
         Some(oldest)
     }
 
@@ -146,7 +132,7 @@ impl<C: Courier> Outbox<C> {
         if matches!(doing, Doing::Nothing)
             && let Some(oldest) = self.take_oldest()
         {
-            let delivery = tokio::spawn(self.courier.deliver(oldest.request.clone()));
+            let delivery = tokio::spawn(self.courier.deliver(oldest.bytes.clone()));
             *doing = Doing::Delivering(oldest, delivery);
         }
     }
@@ -161,14 +147,14 @@ impl<C: Courier> Outbox<C> {
             backoff.after_success();
             return;
         }
-        self.waiting_bytes += request.request.len();
+        self.waiting_bytes += request.bytes.len();
         self.waiting.push_front(request);
         self.make_room();
         *doing = Doing::Pausing(Instant::now() + backoff.after_failure());
     }
 
     /// Counts what became of a request; true when it need not be tried again.
-    fn note(&mut self, request: &Waiting, outcome: Delivered) -> bool {
+    fn note(&mut self, request: &Request, outcome: Delivered) -> bool {
         let spans = request.spans;
         match outcome {
             Ok(refused) => {
@@ -229,10 +215,6 @@ mod tests {
     }
 
     impl Courier for Flaky {
-        fn encode(&mut self, batch: &Batch) -> Option<Bytes> {
-            Some(Bytes::from(vec![batch.unix_offset_ns as u8; 10]))
-        }
-
         fn deliver(&self, request: Bytes) -> impl Future<Output = Delivered> + Send + 'static {
             let fails = self
                 .failures
@@ -251,14 +233,14 @@ mod tests {
         }
     }
 
-    fn batch(number: u64) -> Arc<Batch> {
-        Arc::new(Batch {
-            unix_offset_ns: number,
-            ..Batch::default()
-        })
+    fn request(number: u8) -> Request {
+        Request {
+            spans: 1,
+            bytes: Bytes::from(vec![number; 10]),
+        }
     }
 
-    async fn run(failures: u32, buffer_bytes: usize, batches: u64) -> (Vec<u8>, Arc<Counters>) {
+    async fn run(failures: u32, buffer_bytes: usize, requests: u8) -> (Vec<u8>, Arc<Counters>) {
         let delivered = Arc::default();
         let counters: Arc<Counters> = Arc::default();
         let courier = Flaky {
@@ -267,8 +249,8 @@ mod tests {
         };
         let outbox = Outbox::new(courier, "test", buffer_bytes, counters.clone());
         let (sender, receiver) = mpsc::channel(64);
-        for number in 0..batches {
-            sender.send(batch(number)).await.unwrap();
+        for number in 0..requests {
+            sender.send(request(number)).await.unwrap();
         }
         drop(sender);
         outbox.run(receiver).await;
@@ -304,10 +286,6 @@ mod tests {
     struct Slow;
 
     impl Courier for Slow {
-        fn encode(&mut self, _: &Batch) -> Option<Bytes> {
-            Some(Bytes::from_static(&[0; 10]))
-        }
-
         fn deliver(&self, _: Bytes) -> impl Future<Output = Delivered> + Send + 'static {
             async {
                 tokio::time::sleep(Duration::from_secs(3_600)).await;
@@ -317,18 +295,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn batches_are_taken_in_while_a_request_is_under_way() {
+    async fn requests_are_taken_in_while_one_is_under_way() {
         let counters: Arc<Counters> = Arc::default();
-        let outbox = Outbox::new(Slow, "test", 100, counters);
+        let outbox = Outbox::new(Slow, "test", 100, counters.clone());
         let (sender, receiver) = mpsc::channel(1);
         let running = tokio::spawn(outbox.run(receiver));
         for number in 0..50 {
-            timeout(Duration::from_secs(1), sender.send(batch(number)))
+            timeout(Duration::from_secs(1), sender.send(request(number)))
                 .await
                 .unwrap()
                 .unwrap();
         }
         drop(sender);
         running.await.unwrap();
+        assert_eq!(counters.spans_given_up.load(Ordering::Relaxed), 50);
     }
 }

@@ -106,26 +106,21 @@ type Exporters = (Vec<Door>, Vec<JoinHandle<()>>);
 fn exporters(config: &Config, sender: &wire::Sender) -> Result<Exporters, RunError> {
     let (mut doors, mut tasks) = (Vec::new(), Vec::new());
     if !config.collector.url.is_empty() {
-        let (door, batches) = Door::new("collector");
+        let (door, requests) = Door::new("collector", collector::encoder(sender.clone()));
         let settings = collector::Settings {
             url: config.collector.url.clone(),
             buffer_bytes: config.collector.buffer_bytes,
         };
-        let exporter = collector::Exporter::new(&settings, sender.clone(), door.counters.clone())
-            .map_err(RunError::CollectorUrl)?;
-        tasks.push(tokio::spawn(exporter.run(batches)));
+        let exporter =
+            collector::Exporter::new(&settings, door.counters.clone()).map_err(RunError::CollectorUrl)?;
+        tasks.push(tokio::spawn(exporter.run(requests)));
         doors.push(door);
     }
     if !config.otlp.url.is_empty() {
-        let (door, batches) = Door::new("otlp");
-        let exporter = otlp::Exporter::new(
-            &config.otlp.url,
-            config.otlp.transport,
-            sender.clone(),
-            door.counters.clone(),
-        )
-        .map_err(RunError::OtlpUrl)?;
-        tasks.push(tokio::spawn(exporter.run(batches)));
+        let (door, requests) = Door::new("otlp", otlp::encoder(sender.clone()));
+        let exporter = otlp::Exporter::new(&config.otlp.url, config.otlp.transport, door.counters.clone())
+            .map_err(RunError::OtlpUrl)?;
+        tasks.push(tokio::spawn(exporter.run(requests)));
         doors.push(door);
     }
     Ok((doors, tasks))
@@ -180,6 +175,7 @@ impl Agent {
     fn work(mut self, stop: &AtomicBool) {
         self.pipeline.survey();
         self.obey();
+        host::give_memory_back();
         let mut wait_ms = BUSY_WAIT_MS;
         while !stop.load(Ordering::Relaxed) {
             self.sleep(wait_ms);
@@ -250,13 +246,13 @@ impl Agent {
         }
         while !spans.is_empty() || health.is_some() {
             let rest = spans.split_off(spans.len().min(BATCH_SPANS_MAX));
-            let batch = Arc::new(Batch {
+            let batch = Batch {
                 spans,
                 health: health.take(),
                 unix_offset_ns,
-            });
-            for door in &self.doors {
-                door.push(batch.clone());
+            };
+            for door in &mut self.doors {
+                door.push(&batch);
             }
             spans = rest;
         }

@@ -9,7 +9,7 @@ mod naming;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use compact_str::CompactString;
+use compact_str::{CompactString, ToCompactString};
 
 use crate::event::TimeNs;
 use crate::exchange::{Ending, Exchange};
@@ -27,15 +27,15 @@ pub struct Endpoints {
     /// Path of a Unix socket, empty otherwise.
     pub unix_path: String,
     /// The same, as text: what users read.
-    pub local_text: String,
-    pub remote_text: String,
+    pub local_text: CompactString,
+    pub remote_text: CompactString,
 }
 
 impl Endpoints {
     pub fn new(local: Option<SocketAddr>, remote: Option<SocketAddr>, unix_path: &str) -> Self {
         let text = |address: Option<SocketAddr>| match address {
-            Some(address) => unmapped(address).to_string(),
-            None => unix_path.to_owned(),
+            Some(address) => unmapped(address).to_compact_string(),
+            None => CompactString::new(unix_path),
         };
         Self {
             local: local.map(unmapped),

@@ -4,16 +4,16 @@
 //! rate with processes starting beside it, and a storm of connections of one request each. What was lost is printed by
 //! reason at the end of each part; the idle connections stay open through all of them.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use spanhound_tests::service::program;
-use spanhound_tests::stage::{Stage, free};
+use spanhound_tests::stage::Stage;
 use spanhound_tests::watch::{AGENT, Watch};
 
 use super::usage::{executable, peak_mib, processor_seconds, resident_mib};
@@ -35,22 +35,29 @@ pub(crate) struct Options {
     /// Processes started a second while at full rate
     #[arg(long, default_value_t = 500)]
     forks: u32,
+    /// Open so many connections and hold them until the input ends: what the bench starts itself as
+    #[arg(long, hide = true)]
+    hold: Option<u32>,
 }
 
 const EXCHANGE_BYTES: usize = 64;
 const REQUEST: &[u8] = b"GET /idle HTTP/1.1\r\nHost: soak\r\nUser-Agent: soak/1.0 (waits)  \r\n\r\n";
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nthen nothing happens.";
-/// Connections of one client address: fewer than it has ports.
-const CONNECTIONS_AN_ADDRESS: u32 = 20_000;
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nthen nothing happens";
+/// Connections of one process at most: fewer than there are ports.
+const CONNECTIONS_A_PROCESS: u32 = 20_000;
+/// What a holding process says when its connections are open.
+const READY: &str = "ready";
 const SAMPLE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(count) = options.hold {
+        return hold(count);
+    }
     if !is_root() {
         bail!("the agent loads kernel programs, which takes root");
     }
     ensure(&[Group::Services, Group::Bench])?;
     let binaries = crate::build::all(true)?;
-    allow_open_files(2 * options.connections + 4_096)?;
     let mut stage = Stage::open("soak")?;
     let victim = Victim::start(Kind::Nginx, &mut stage)?;
     let mut watch = Watch::new(binaries, 24_380, 24_381)?;
@@ -128,28 +135,60 @@ impl Soak {
     }
 }
 
-/// Raises this process's own limit.
-fn allow_open_files(count: u32) -> Result<()> {
-    command::run(
-        Command::new("prlimit")
-            .arg(format!("--pid={}", std::process::id()))
-            .arg(format!("--nofile={count}:{count}")),
-    )
+/// Processes with open connections; they end with their input.
+struct Idle(Vec<Child>);
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            drop(child.stdin.take());
+            // It has nothing else to wait for.
+            let _ = child.wait();
+        }
+    }
 }
 
-/// Both ends of every connection.
-type Ends = Vec<(TcpStream, TcpStream)>;
+/// Open files are limited by process, so several hold the connections.
+fn idle_connections(count: u32) -> Result<(f64, Idle)> {
+    let each = ((open_files()?.saturating_sub(64)) / 2).min(CONNECTIONS_A_PROCESS);
+    let (mut idle, mut left) = (Idle(Vec::new()), count);
+    while left > 0 {
+        let part = left.min(each);
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["bench", "soak", "--hold", &part.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let said = child.stdout.take().context("no output to read")?;
+        idle.0.push(child);
+        let mut line = String::new();
+        BufReader::new(said).read_line(&mut line)?;
+        if line.trim() != READY {
+            bail!("{part} connections could not be opened");
+        }
+        left -= part;
+    }
+    Ok((f64::from(count), idle))
+}
+
+/// Files this process may have open.
+fn open_files() -> Result<u32> {
+    let limits = std::fs::read_to_string("/proc/self/limits")?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let limit = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    limit.context("no limit of open files")
+}
 
 /// Opens connections to ourselves, each of which asks one thing and is answered.
-fn idle_connections(count: u32) -> Result<(f64, Ends)> {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, free(0)?))?;
-    let port = listener.local_addr()?.port();
+fn hold(count: u32) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
     let mut ends = Vec::new();
     let mut buffer = [0; 2 * EXCHANGE_BYTES];
     for number in 0..count {
-        let server = Ipv4Addr::new(127, 0, 0, 2 + (number / CONNECTIONS_AN_ADDRESS) as u8);
-        let mut near = TcpStream::connect(SocketAddr::from((server, port)))
-            .with_context(|| format!("after {number} connections"))?;
+        let mut near = TcpStream::connect(address).with_context(|| format!("after {number} connections"))?;
         let (mut far, _) = listener.accept()?;
         near.write_all(REQUEST)?;
         let asked = far.read(&mut buffer)?;
@@ -160,7 +199,10 @@ fn idle_connections(count: u32) -> Result<(f64, Ends)> {
         }
         ends.push((near, far));
     }
-    Ok((f64::from(count), ends))
+    println!("{READY}");
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    drop(ends);
+    Ok(())
 }
 
 /// The service as fast as it can, while processes start and end.

@@ -1,6 +1,6 @@
 //! To any OpenTelemetry backend, by OTLP: HTTP/protobuf (`/v1/traces`) or gRPC (OTLP specification 1.9).
 //!
-//! Enters: batches. Leaves: export requests. Bounded: [`BUFFER_BYTES`] of requests the backend did not take yet. Retries as
+//! Enters: requests. Leaves: the same, taken or refused. Bounded: [`BUFFER_BYTES`] of requests the backend did not take yet. Retries as
 //! the specification asks: on 429, 502, 503, 504 and on gRPC's retryable codes. Deliberately absent: health; OTLP has no
 //! place for it.
 
@@ -14,10 +14,10 @@ use hyper::body::Bytes;
 use tokio::sync::mpsc;
 use tonic::Code;
 
-use super::Counters;
 use super::grpc::{BadUrl, Method};
 use super::outbox::{Courier, Delivered, Failure, Outbox};
-use crate::batch::{Batch, wire::Sender};
+use super::{Counters, Encode, Request};
+use crate::batch::wire::Sender;
 
 pub use encode::encode;
 
@@ -38,8 +38,12 @@ pub enum Transport {
 pub struct Exporter(Outbox<Backend>);
 
 struct Backend {
-    sender: Sender,
     client: Client,
+}
+
+/// Writes batches as export requests; one without spans has nothing to say.
+pub fn encoder(sender: Sender) -> Encode {
+    Box::new(move |batch| (!batch.spans.is_empty()).then(|| Bytes::from(encode(batch, &sender.agent))))
 }
 
 #[derive(Clone)]
@@ -54,34 +58,20 @@ impl Exporter {
     /// # Errors
     ///
     /// When the URL cannot be read. A backend that is away is no error.
-    pub fn new(
-        url: &str,
-        transport: Transport,
-        sender: Sender,
-        counters: Arc<Counters>,
-    ) -> Result<Self, BadUrl> {
+    pub fn new(url: &str, transport: Transport, counters: Arc<Counters>) -> Result<Self, BadUrl> {
         let client = match transport {
             Transport::Http => Client::Http(Box::new(http::Poster::new(url)?)),
             Transport::Grpc => Client::Grpc(Box::new(Method::new(url, EXPORT)?)),
         };
-        Ok(Self(Outbox::new(
-            Backend { sender, client },
-            url,
-            BUFFER_BYTES,
-            counters,
-        )))
+        Ok(Self(Outbox::new(Backend { client }, url, BUFFER_BYTES, counters)))
     }
 
-    pub async fn run(self, batches: mpsc::Receiver<Arc<Batch>>) {
-        self.0.run(batches).await;
+    pub async fn run(self, requests: mpsc::Receiver<Request>) {
+        self.0.run(requests).await;
     }
 }
 
 impl Courier for Backend {
-    fn encode(&mut self, batch: &Batch) -> Option<Bytes> {
-        (!batch.spans.is_empty()).then(|| Bytes::from(encode(batch, &self.sender.agent)))
-    }
-
     fn deliver(&self, request: Bytes) -> impl Future<Output = Delivered> + Send + 'static {
         let client = self.client.clone();
         async move {
