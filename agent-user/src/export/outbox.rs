@@ -287,8 +287,9 @@ mod tests {
 
     impl Courier for Slow {
         fn deliver(&self, _: Bytes) -> impl Future<Output = Delivered> + Send + 'static {
-            async {
-                tokio::time::sleep(Duration::from_secs(3_600)).await;
+            let an_hour = tokio::time::sleep(Duration::from_secs(3_600));
+            async move {
+                an_hour.await;
                 Ok(0)
             }
         }
