@@ -11,7 +11,7 @@ use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Block, LegacyPcapBlock, PcapBlockOwned, PcapError, PcapHeader, create_reader};
 use thiserror::Error;
 
-use super::compressed_file::Uncompressed;
+use super::compressed_file::{Uncompressed, read_up_to};
 use crate::event::TimeNs;
 
 /// Starting size of the read buffer.
@@ -135,22 +135,6 @@ impl<R: Read> Read for WholeReads<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         read_up_to(&mut self.0, buffer)
     }
-}
-
-/// Fills `buffer` as far as the file goes.
-pub(super) fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // What was read before counts; the error comes again.
-            Err(_) if filled > 0 => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 fn format_hint(magic: &[u8; 4]) -> &'static str {

@@ -8,8 +8,6 @@ use std::io::{Chain, Cursor, ErrorKind, Read, Result};
 use flate2::read::MultiGzDecoder;
 use zstd::stream::read::Decoder;
 
-use super::capture_file::read_up_to;
-
 type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
 
 /// A file as it is, or uncompressed.
@@ -47,6 +45,22 @@ impl<R: Read> Read for Uncompressed<R> {
             read => read,
         }
     }
+}
+
+/// Fills `buffer` as far as the file goes.
+pub(super) fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            // What was read before counts; the error comes again.
+            Err(_) if filled > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod line;
 pub mod link_layer;
 pub mod packet;
 pub mod reassembly;
+mod tunnel;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};

@@ -11,15 +11,17 @@ use etherparse::{IpNumber, Ipv6ExtensionSlice, LaxIpSlice, TcpHeaderSlice, UdpHe
 use rustc_hash::FxHashMap;
 
 use super::capture_file::CapturedPacket;
-use super::link_layer;
+use super::{link_layer, tunnel};
 use crate::event::TimeNs;
 
 /// IP datagrams that wait for their other fragments, at most 64 KiB each.
 pub const MAX_OPEN_DATAGRAMS: usize = 256;
-/// Tunnels (IP in IP, GRE, VXLAN) inside each other.
+/// Tunnels (IP in IP, GRE, VXLAN, GENEVE) inside each other.
 pub const MAX_TUNNELS: usize = 4;
 
 const VXLAN_PORT: u16 = 4789;
+const GENEVE_PORT: u16 = 6081;
+const UDP_HEADER_BYTES: usize = 8;
 
 /// A TCP segment or UDP datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,11 +208,17 @@ impl PacketReader {
                 Ok(header) if header.destination_port() == VXLAN_PORT => {
                     self.tunnel(carrier, payload.get(16..).and_then(link_layer::ethernet), visit);
                 }
+                Ok(header) if header.destination_port() == GENEVE_PORT => {
+                    let inner = payload
+                        .get(UDP_HEADER_BYTES..)
+                        .and_then(tunnel::generic_encapsulation);
+                    self.tunnel(carrier, inner, visit);
+                }
                 Ok(header) => visit(carrier.udp(&header, on_wire, payload)),
                 Err(_) => self.counters.malformed += 1,
             },
             IpNumber::IPV4 | IpNumber::IPV6 => self.tunnel(carrier, Some(payload), visit),
-            IpNumber::GRE => self.tunnel(carrier, generic_routing(payload), visit),
+            IpNumber::GRE => self.tunnel(carrier, tunnel::generic_routing(payload), visit),
             _ => self.counters.not_tcp_or_udp += 1,
         }
     }
@@ -278,23 +286,6 @@ fn wire_length(ip: &LaxIpSlice<'_>) -> usize {
             payload => usize::from(payload) + 40,
         },
     }
-}
-
-/// The IP packet inside a GRE packet (RFC 2784, with the key and sequence fields of RFC 2890).
-fn generic_routing(payload: &[u8]) -> Option<&[u8]> {
-    let [flags, version, protocol_high, protocol_low] = *payload.first_chunk()?;
-    if version & 7 != 0 {
-        return None;
-    }
-    let optional = [0x80, 0x20, 0x10]
-        .iter()
-        .filter(|flag| flags & **flag != 0)
-        .count()
-        * 4;
-    link_layer::by_ethertype(
-        u16::from_be_bytes([protocol_high, protocol_low]),
-        payload.get(4 + optional..)?,
-    )
 }
 
 #[cfg(test)]
@@ -397,6 +388,25 @@ mod tests {
             .write(&mut vxlan, &frame)
             .unwrap();
         assert_eq!(read(&mut reader, &vxlan), expected(b"inside"));
+        let mut geneve = Vec::new();
+        let frame = [&[1, 0, 0x65, 0x58], [0; 8].as_slice(), &[9; 12], &[8, 0], &inner].concat();
+        PacketBuilder::ipv4([1; 4], [2; 4], 9)
+            .udp(1, 6081)
+            .write(&mut geneve, &frame)
+            .unwrap();
+        assert_eq!(read(&mut reader, &geneve), expected(b"inside"));
+        let mirrored = [
+            &[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1],
+            [0; 8].as_slice(),
+            &[9; 12],
+            &[8, 0],
+            &inner,
+        ]
+        .concat();
+        assert_eq!(
+            read(&mut reader, &wrap(&mirrored, IpNumber::GRE)),
+            expected(b"inside")
+        );
         let deep = (0..=MAX_TUNNELS).fold(inner, |inner, _| wrap(&inner, IpNumber::IPV4));
         assert_eq!(read(&mut reader, &deep), []);
     }
