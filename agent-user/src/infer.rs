@@ -284,6 +284,7 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::inference::simulation;
     use proptest::prelude::*;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -458,6 +459,41 @@ mod tests {
         let (out, report) = Scratch::with(rows.as_bytes()).run_reported().unwrap();
         assert_eq!(out.lines().count(), 400);
         assert!(report.contains("decided early"), "{report}");
+    }
+
+    #[test]
+    fn a_file_of_made_up_applications_is_answered_as_it_was() {
+        let mut rows = String::new();
+        let mut truth = std::collections::HashMap::new();
+        let wanted = simulation::Wanted {
+            requests: 80,
+            open: 0.4,
+        };
+        for style in 0..3 {
+            let spans = simulation::application(style, 11, wanted).run(11);
+            for (at, span) in spans.iter().enumerate() {
+                let kind = if span.server { "server" } else { "client" };
+                let row = serde_json::json!({
+                    "process": style.to_string(), "id": format!("{style}-{at}"), "kind": kind, "name": span.name,
+                    "start_us": span.start_ns / 1000, "end_us": span.end_ns / 1000,
+                });
+                rows += &format!("{row}\n");
+                if let Some(parent) = span.parent {
+                    truth.insert(format!("{style}-{at}"), format!("{style}-{parent}"));
+                }
+            }
+        }
+        let answers = answered(&Scratch::with(rows.as_bytes()).run().unwrap());
+        assert_eq!(answers.len(), truth.len());
+        let right = answers
+            .iter()
+            .filter(|[call, parent, _]| truth[call] == *parent)
+            .count();
+        assert!(
+            right as f64 >= 0.97 * answers.len() as f64,
+            "{right} of {}",
+            answers.len()
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Bench: figures, printed and never judged. Quote them with the command that printed them.
 
 mod callgrind;
+mod infer;
 mod links;
 mod overhead;
 mod paced;
@@ -17,6 +18,8 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
+    /// How often inference is right, and how fast it is, on files of spans with known parents
+    Infer(infer::Options),
     /// How many calls of services of many runtimes get the right parent, at several concurrencies
     Links(links::Options),
     /// What the agent costs the services it watches: throughput and p99 without and with it, its processor time and memory
@@ -35,6 +38,7 @@ pub(crate) enum Bench {
 
 pub(crate) fn act(bench: &Bench) -> Result<()> {
     match bench {
+        Bench::Infer(options) => infer::run(options),
         Bench::Links(options) => links::run(options),
         Bench::Overhead(options) => overhead::run(options),
         Bench::Parse => parse::run(),

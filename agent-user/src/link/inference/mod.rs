@@ -124,4 +124,4 @@ pub struct Answer {
 #[cfg(test)]
 mod measured;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
