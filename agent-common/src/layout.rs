@@ -62,6 +62,7 @@ layout! {
     tcp_bytes_acked: "tcp_sock"."bytes_acked";
     tcp_bytes_sent: "tcp_sock"."bytes_sent";
     tcp_bytes_retrans: "tcp_sock"."bytes_retrans";
+    tcp_segs_in: "tcp_sock"."segs_in";
     unix_addr: "unix_sock"."addr";
     unix_peer: "unix_sock"."peer";
     unix_address_len: "unix_address"."len";

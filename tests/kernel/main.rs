@@ -12,8 +12,18 @@ mod calls;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod observer;
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
 mod sockets;
+#[cfg(test)]
+mod storm;
+#[cfg(test)]
+mod udp;
+#[cfg(test)]
+mod uring;
 #[cfg(test)]
 mod ways;

@@ -89,7 +89,31 @@ impl Observer {
         })
     }
 
+    /// As [`Self::unchosen`], with this process chosen where only chosen ones are captured.
     pub(crate) fn with(settings: Settings) -> Option<Self> {
+        let chosen_only = settings.chosen_only;
+        let mut this = Self::unchosen(settings)?;
+        if chosen_only {
+            this.choose(std::process::id());
+        }
+        Some(this)
+    }
+
+    pub(crate) fn choose(&mut self, pid: u32) {
+        let rule = ProcessRule {
+            flags: PROCESS_CHOSEN,
+            ..ProcessRule::default()
+        };
+        self.capture.set_process(pid, rule);
+    }
+
+    /// Takes in what was told up to now.
+    pub(crate) fn take_waiting(&mut self) {
+        let (told, order) = (&mut self.told, &mut self.order);
+        self.capture.poll(usize::MAX, |event| take(told, order, event));
+    }
+
+    pub(crate) fn unchosen(settings: Settings) -> Option<Self> {
         let alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let wanted = std::env::var("SPANHOUND_TIERS").unwrap_or_default();
         let name = format!("{:?}", settings.tier).to_lowercase();
@@ -112,17 +136,8 @@ impl Observer {
                 eprintln!("skipped: no hook of tier {name}");
                 None
             }
-            Ok(mut capture) => Some(Self {
-                capture: {
-                    if settings.chosen_only {
-                        let rule = ProcessRule {
-                            flags: PROCESS_CHOSEN,
-                            ..ProcessRule::default()
-                        };
-                        capture.set_process(std::process::id(), rule);
-                    }
-                    capture
-                },
+            Ok(capture) => Some(Self {
+                capture,
                 told: HashMap::new(),
                 order: Vec::new(),
                 _alone: alone,

@@ -191,7 +191,7 @@ fn check_unix(
 }
 
 /// Moves every size from client to server; the bytes in all.
-fn exchange(pair: Pair, send: Send, receive: Receive) -> Vec<u8> {
+pub(crate) fn exchange(pair: Pair, send: Send, receive: Receive) -> Vec<u8> {
     let mut all = Vec::new();
     for &size in SIZES {
         let bytes = pattern(size);
@@ -206,7 +206,7 @@ fn exchange(pair: Pair, send: Send, receive: Receive) -> Vec<u8> {
     all
 }
 
-fn compare(
+pub(crate) fn compare(
     client: &Told,
     server: &Told,
     expected: &[u8],

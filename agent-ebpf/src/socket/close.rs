@@ -12,7 +12,7 @@ use spanhound_common::{
 
 use super::connect;
 use crate::{
-    config::offset,
+    config::{known, offset},
     connection::{self, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNWANTED},
     emit,
     maps::CONNECTIONS,
@@ -92,9 +92,7 @@ fn closed(sock: u64, known: &Connection) {
         known.flags & SEQUENCE_IN,
     );
     let totals = match (sent, received) {
-        // Without the counters it was met with, its numbers mean nothing: a connection thrown away (SO_LINGER of zero, or
-        // connected to nowhere) begins new ones, and one that went unseen left its place to another.
-        (Some(sent), Some(received)) if connection::began_at(sock, known.first_in) => {
+        (Some(sent), Some(received)) if !thrown_away(sock) && connection::began_at(sock, known.first_in) => {
             let unseen = sent.saturating_sub(known.seen_out) + received.saturating_sub(known.seen_in);
             if unseen > 0 {
                 emit::lost(Loss::UnseenBytes, unseen);
@@ -104,6 +102,13 @@ fn closed(sock: u64, known: &Connection) {
         _ => None,
     };
     tell(known, totals);
+}
+
+/// Whether the connection was dropped without an end (`SO_LINGER` of zero, connected to nowhere): `tcp_disconnect` of
+/// `net/ipv4/tcp.c` moves the sequence number on and starts the counters anew. A connection that was made has seen a segment.
+#[inline(always)]
+fn thrown_away(sock: u64) -> bool {
+    known(offset::tcp_segs_in()) && read::field::<u32>(sock, offset::tcp_segs_in()) == 0
 }
 
 #[inline(always)]

@@ -1,0 +1,62 @@
+//! Datagrams, on connected sockets and on those that take from anyone.
+
+use std::net::UdpSocket;
+
+use spanhound_agent::{
+    event::{Role, Transport},
+    kernel::TierChoice,
+};
+
+use crate::observer::{Observer, Told};
+
+/// The socket of ours with this port.
+fn told_of(observer: &mut Observer, port: u16, bytes: usize) -> Told {
+    let is_it = |told: &Told| {
+        let opened = told.opened.as_ref();
+        opened.is_some_and(|o| o.transport == Transport::Udp && o.local.is_some_and(|a| a.port() == port))
+    };
+    observer.watch(|this| {
+        let mut all = this.told.values().filter(|told| is_it(told));
+        all.any(|told| told.sent.bytes.len() + told.received.bytes.len() >= bytes)
+    });
+    let id = observer
+        .told
+        .iter()
+        .find(|(_, told)| is_it(told))
+        .map(|(id, _)| *id);
+    id.and_then(|id| observer.told.remove(&id)).unwrap_or_default()
+}
+
+#[test]
+fn datagrams_are_told_at_both_ends() {
+    for tier in [
+        TierChoice::Auto,
+        TierChoice::Fentry,
+        TierChoice::Kprobe,
+        TierChoice::Syscall,
+    ] {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let mut buffer = [0; 64];
+        for question in [&b"who"[..], b"and who"] {
+            client.send(question).unwrap();
+            let (len, peer) = server.recv_from(&mut buffer).unwrap();
+            server.send_to(&buffer[..len], peer).unwrap();
+            assert_eq!(client.recv(&mut buffer).unwrap(), question.len());
+        }
+        let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
+        let ours = told_of(&mut observer, port(&client), 20);
+        let theirs = told_of(&mut observer, port(&server), 20);
+        let (opened, answered) = (ours.opened.unwrap(), theirs.opened.unwrap());
+        assert_eq!((opened.role, answered.role), (Role::Client, Role::Server));
+        assert_eq!(opened.remote, Some(server.local_addr().unwrap()));
+        for stream in [&ours.sent, &ours.received, &theirs.sent, &theirs.received] {
+            assert!(stream.is(b"whoand who"), "{tier:?} {stream:?}");
+        }
+        assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
+    }
+}
