@@ -233,8 +233,12 @@ impl Observer {
 
     /// Name of the tier that sees data move.
     pub(crate) fn data_tier(&self) -> Option<&'static str> {
+        self.tier_of("data through sockets")
+    }
+
+    pub(crate) fn tier_of(&self, event: &str) -> Option<&'static str> {
         let mut hooks = self.capture.hooks().iter();
-        hooks.find(|hook| hook.event == "data through sockets")?.tier
+        hooks.find(|hook| hook.event == event)?.tier
     }
 
     /// Whether there is a better floor than system calls.

@@ -12,7 +12,7 @@ use aya::{
 
 use super::{
     capture::{CaptureError, TierChoice},
-    probes::{HOOKS, Hook, Probe, Tier, Way},
+    probes::{DATA, HOOKS, Hook, Probe, Tier, Way},
 };
 
 /// Which hook serves an event, and why no better one does.
@@ -43,10 +43,15 @@ pub(super) fn attach(
     attaching: &mut Attaching<'_>,
     choice: TierChoice,
 ) -> Result<Vec<HookStatus>, CaptureError> {
-    HOOKS
-        .iter()
-        .map(|hook| attach_hook(attaching, choice, hook))
-        .collect()
+    let mut attached: Vec<HookStatus> = Vec::new();
+    for hook in HOOKS {
+        let data = attached.iter().find(|status| status.event == DATA);
+        let data_tier = data.and_then(|status| status.tier);
+        if hook.beside.is_none_or(|tier| data_tier == Some(tier.name())) {
+            attached.push(attach_hook(attaching, choice, hook)?);
+        }
+    }
+    Ok(attached)
 }
 
 fn attach_hook(

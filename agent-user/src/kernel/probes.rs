@@ -64,7 +64,12 @@ pub(super) struct Hook {
     /// Without it capture does not start.
     pub(super) needed: bool,
     pub(super) ways: &'static [Way],
+    /// Only where data is seen by this tier, which misses what this hook sees.
+    pub(super) beside: Option<Tier>,
 }
+
+/// What the other hooks stand beside.
+pub(super) const DATA: &str = "data through sockets";
 
 const fn probe(program: &'static str, target: &'static str) -> Probe {
     Probe {
@@ -81,6 +86,7 @@ pub(super) static HOOKS: &[Hook] = &[
     Hook {
         event: "TCP connections closed",
         needed: true,
+        beside: None,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("socket_destroyed", "tcp_destroy_sock")],
@@ -89,6 +95,7 @@ pub(super) static HOOKS: &[Hook] = &[
     Hook {
         event: "Unix and UDP sockets closed",
         needed: false,
+        beside: None,
         ways: &[
             Way {
                 tier: Tier::Fentry,
@@ -111,6 +118,7 @@ pub(super) static HOOKS: &[Hook] = &[
     Hook {
         event: "processes forked",
         needed: false,
+        beside: None,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("process_forked", "sched_process_fork")],
@@ -119,6 +127,7 @@ pub(super) static HOOKS: &[Hook] = &[
     Hook {
         event: "programs executed",
         needed: false,
+        beside: None,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("process_executed", "sched_process_exec")],
@@ -127,6 +136,7 @@ pub(super) static HOOKS: &[Hook] = &[
     Hook {
         event: "processes ended",
         needed: false,
+        beside: None,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("process_exited", "sched_process_exit")],
@@ -135,14 +145,16 @@ pub(super) static HOOKS: &[Hook] = &[
     Hook {
         event: "TCP connections begun",
         needed: false,
+        beside: None,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("connection_begun", "inet_sock_set_state")],
         }],
     },
     Hook {
-        event: "data through sockets",
+        event: DATA,
         needed: true,
+        beside: None,
         ways: &[
             Way {
                 tier: Tier::Fentry,
@@ -206,6 +218,33 @@ pub(super) static HOOKS: &[Hook] = &[
             Way {
                 tier: Tier::Syscall,
                 probes: &[probe("call_returned", "sys_exit")],
+            },
+        ],
+    },
+    Hook {
+        event: "bytes spliced out of sockets",
+        needed: false,
+        beside: Some(Tier::Tracepoint),
+        ways: &[
+            Way {
+                tier: Tier::Fentry,
+                probes: &[
+                    probe("pages_received", "tcp_splice_read").taking(5),
+                    probe("unix_pages_received", "unix_stream_splice_read")
+                        .taking(5)
+                        .optional(),
+                ],
+            },
+            Way {
+                tier: Tier::Kprobe,
+                probes: &[
+                    probe("pages_receive_entered", "tcp_splice_read").taking(5),
+                    probe("function_returned", "tcp_splice_read"),
+                    probe("pages_receive_entered", "unix_stream_splice_read")
+                        .taking(5)
+                        .optional(),
+                    probe("function_returned", "unix_stream_splice_read").optional(),
+                ],
             },
         ],
     },
