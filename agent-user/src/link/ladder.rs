@@ -93,7 +93,9 @@ pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, cause: Option<Ca
         None => match parent_from_header(exchange.context.as_deref()) {
             Link {
                 parent: Parent::None, ..
-            } if !(open.is_empty() || background && open.len() == 1) => Found::Undecided { hint },
+            } if !(open.is_empty() || background && open.len() == 1 || bystands(linker, exchange)) => {
+                Found::Undecided { hint }
+            }
             link => Found::Link(link),
         },
     }
@@ -242,6 +244,20 @@ fn contradicted(linker: &Linker, call: &Exchange, owner: ExchangeId, open: &[Exc
                 .is_some_and(|request| request.name == call.name)
     };
     !same(&owner) && open.iter().any(same)
+}
+
+/// The process serves whole requests on one thread each, and this thread has served none: it is a pool's that makes calls
+/// for others in parallel, or works in the background. Times tell too little of such calls: several times as many answers
+/// were wrong as a wrong parent is worth.
+fn bystands(linker: &Linker, call: &Exchange) -> bool {
+    let faithful = linker.processes.get(&call.actor.pid).is_some_and(|process| {
+        process.style == Style::Learned && process.faithful >= TRUST_AFTER && !process.interleaves
+    });
+    let serves = linker
+        .threads
+        .get(Worker::thread(call.actor))
+        .is_some_and(|work| work.served);
+    call.actor.goroutine == 0 && faithful && !serves
 }
 
 /// Calls of this name are made while no request is open, too.

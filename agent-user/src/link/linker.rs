@@ -22,6 +22,9 @@ use super::{Confidence, Counters, Decision, ExchangeId, Limits, Method, Seen, St
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::Side;
 
+/// Open requests up to which the order of their reads is a hint.
+const ORDERED_MAX: usize = 16;
+
 pub struct Linker {
     pub(super) limits: Limits,
     pub(super) counters: Counters,
@@ -302,11 +305,15 @@ impl Linker {
                     call.turn = turn;
                 }
                 // A loop that acts at once tells by its segment.
-                let next = if hint.is_none() || turns.queue() {
+                let in_order = hint.is_none() || turns.queue();
+                let next = if in_order {
                     self.next_in_order(seen.id)
                 } else {
                     None
                 };
+                // With many open, one turn taken wrongly puts all that follow wrong, and they would confirm each other.
+                let crowded = in_order && self.process(seen.actor.pid).open.len() > ORDERED_MAX;
+                let (next, hint) = if crowded { (None, None) } else { (next, hint) };
                 let by = if next.is_some() {
                     Method::Handoff
                 } else {

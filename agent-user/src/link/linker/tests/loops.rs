@@ -99,6 +99,22 @@ fn a_call_that_is_also_made_when_nothing_is_open_is_not_taken_for_the_only_reque
 }
 
 #[test]
+fn a_pool_that_calls_for_threads_that_serve_is_not_guessed_about() {
+    let mut bench = Bench::new();
+    for n in 0..4 {
+        bench.serve(actor(60, 61), 10 + n);
+    }
+    let requests = [61, 62].map(|tid| bench.request(actor(60, tid), u64::from(tid)));
+    let call = bench.call(actor(60, 70), 900);
+    bench.end(call, actor(60, 70), 900, Side::Client);
+    for (request, tid) in requests.into_iter().zip([61, 62]) {
+        bench.end(request, actor(60, tid), u64::from(tid), Side::Server);
+    }
+    bench.decide();
+    assert_eq!(bench.parent(call).2, Confidence::None);
+}
+
+#[test]
 fn a_goroutine_that_waits_for_the_next_request_hands_it_to_its_parent() {
     let mut bench = Bench::new();
     let on = |tid, goroutine, parent_goroutine| Actor {
