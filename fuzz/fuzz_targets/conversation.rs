@@ -1,4 +1,7 @@
 //! A conversation in the protocol that the variable `SPANHOUND_PROTOCOL` names, or, without it, before all detectors.
+//!
+//! Where `SPANHOUND_CORPUS` names a folder, it only writes the first corpus there: a program of its own for that would have
+//! everything built twice, with and without coverage.
 
 #![no_main]
 
@@ -13,4 +16,17 @@ static PROTOCOL: LazyLock<Option<Protocol>> = LazyLock::new(|| {
         .and_then(|name| Protocol::from_name(&name))
 });
 
-fuzz_target!(|input: &[u8]| spanhound_fuzz::show(*PROTOCOL, input));
+fn begin() {
+    let Some(folder) = std::env::var_os("SPANHOUND_CORPUS") else {
+        return;
+    };
+    match spanhound_fuzz::write_corpus(folder.as_ref()) {
+        Ok(()) => std::process::exit(0),
+        Err(error) => {
+            eprintln!("{error:#}");
+            std::process::exit(1)
+        }
+    }
+}
+
+fuzz_target!(init: begin(), |input: &[u8]| spanhound_fuzz::show(*PROTOCOL, input));

@@ -2,10 +2,13 @@
 //! server's; bit 1: not captured; bit 2: the connection was joined in the middle, where the first turn has it), its
 //! length in two bytes, and its bytes.
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use spanhound_agent::connection::stream::Chunk;
 use spanhound_agent::event::{Actor, Direction, Role};
 use spanhound_agent::exchange::{Exchange, Flow, FlowStart, Sink};
-use spanhound_agent::protocol::recording::Conversation;
+use spanhound_agent::protocol::recording::{self, Conversation};
 use spanhound_agent::protocol::{Protocol, Settings, Side};
 
 const SERVER: u8 = 1;
@@ -19,8 +22,25 @@ impl Sink for Nobody {
     fn finished(&mut self, _: Box<Exchange>) {}
 }
 
+/// Writes the recordings in `tests/wire` as the first corpus of each protocol's target: `FOLDER/PROTOCOL/recording-N`.
+///
+/// # Errors
+/// Recordings that cannot be read, files that cannot be written.
+pub fn write_corpus(folder: &Path) -> Result<()> {
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/wire");
+    for protocol in Protocol::ALL {
+        let folder = folder.join(protocol.name());
+        for (number, conversation) in recording::load(&recordings, *protocol)?.iter().enumerate() {
+            std::fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+            std::fs::write(folder.join(format!("recording-{number}")), encoded(conversation))?;
+        }
+    }
+    Ok(())
+}
+
 /// A recorded conversation as input.
-pub fn encoded(conversation: &Conversation) -> Vec<u8> {
+fn encoded(conversation: &Conversation) -> Vec<u8> {
     let mut input = Vec::new();
     for turn in &conversation.turns {
         for part in turn.bytes.chunks(usize::from(u16::MAX)) {

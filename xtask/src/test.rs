@@ -15,7 +15,7 @@ use spanhound_tests::tree;
 use spanhound_tests::watch::{Binaries, Watch};
 
 use crate::setup::{Group, ensure};
-use crate::{build, check, command, vm};
+use crate::{build, check, command, fuzz, vm};
 
 #[derive(Default)]
 struct Totals {
@@ -31,9 +31,10 @@ pub(crate) fn all() -> Result<()> {
     let mut totals = Totals::default();
     let mut failed = Vec::new();
     type Part = fn(&mut Totals) -> Result<()>;
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         ("check", |_| check::all()),
         ("rust", rust),
+        ("fuzz", |_| fuzz::bounded()),
         ("page", page),
         ("browser", browser),
         ("other kernels", other_kernels),

@@ -55,6 +55,7 @@ const PACKAGES: &[(Group, &str, Sign)] = &[
         Sign::Versioned("/etc/php", "", "fpm/php-fpm.conf"),
     ),
     (Group::Links, "g++", Sign::Program("g++")),
+    (Group::Fuzz, "g++", Sign::Program("g++")),
     (Group::Vm, "qemu-system-x86", Sign::Program("qemu-system-x86_64")),
     (Group::Vm, "busybox-static", Sign::Program("busybox")),
     (Group::Vm, "cpio", Sign::Program("cpio")),

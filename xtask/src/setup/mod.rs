@@ -29,6 +29,8 @@ pub(crate) enum Group {
     Bench,
     /// The runtimes of `bench links` beyond those of the services: haproxy, uWSGI, PHP, Ruby, Python's event loops
     Links,
+    /// A compiler for libFuzzer, which is C++
+    Fuzz,
     /// Virtual machines, for kernels other than this machine's
     Vm,
 }
