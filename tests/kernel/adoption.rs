@@ -33,6 +33,9 @@ fn a_connection_from_before_is_adopted_where_it_stands() {
         client.read_exact(&mut buffer[..5]).unwrap();
         drop((client, server));
         let (client, server) = observer.both_ends(client_port, server_port);
+        if observer.is_excused(tier) {
+            continue;
+        }
         let (ours, theirs) = (client.opened.unwrap(), server.opened.unwrap());
         assert!(ours.adopted && theirs.adopted);
         assert_eq!((ours.role, theirs.role), (Role::Client, Role::Server));

@@ -75,6 +75,9 @@ fn a_socket_under_other_descriptors_is_one_connection() {
         }
         drop(server);
         let (client, server) = observer.both_ends(client_port, server_port);
+        if observer.is_excused(tier) {
+            continue;
+        }
         assert!(client.sent.is(b"oneoneone") && server.received.is(b"oneoneone"));
         assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
     }
@@ -107,6 +110,9 @@ fn a_child_is_the_actor_on_what_it_was_given() {
         assert!(child.wait().unwrap().success());
         drop(client);
         let (client, server) = observer.both_ends(client_port, server_port);
+        if observer.is_excused(tier) {
+            continue;
+        }
         let (ours, theirs) = (client.opened.unwrap(), server.opened.unwrap());
         assert_eq!((ours.actor.pid, ours.role), (std::process::id(), Role::Client));
         assert_eq!((theirs.actor.pid, theirs.role), (id, Role::Server));
@@ -153,6 +159,9 @@ fn a_worker_accepts_from_an_inherited_listener() {
         // SAFETY: a child of ours.
         assert_eq!(unsafe { libc::waitpid(worker, &raw mut status, 0) }, worker);
         let (client, server) = observer.both_ends(client_port, server_port);
+        if observer.is_excused(tier) {
+            continue;
+        }
         assert_eq!(server.opened.unwrap().actor.pid, worker as u32);
         assert!(server.received.is(b"question") && client.received.is(b"question"));
         assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());

@@ -51,6 +51,9 @@ fn datagrams_are_told_at_both_ends() {
         let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
         let ours = told_of(&mut observer, port(&client), 20);
         let theirs = told_of(&mut observer, port(&server), 20);
+        if observer.is_excused(tier) {
+            continue;
+        }
         let (opened, answered) = (ours.opened.unwrap(), theirs.opened.unwrap());
         assert_eq!((opened.role, answered.role), (Role::Client, Role::Server));
         assert_eq!(opened.remote, Some(server.local_addr().unwrap()));

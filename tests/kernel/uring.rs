@@ -227,6 +227,9 @@ fn what_a_ring_moved_past_system_calls_is_counted() {
     }
     drop(pair);
     let (_, server) = observer.both_ends(ports.0, ports.1);
+    if observer.is_excused(TierChoice::Syscall) {
+        return;
+    }
     assert_eq!(server.received.jumps, [(100, 1100)]);
     assert_eq!(observer.loss(Loss::UnseenBytes), 1000);
 }
