@@ -93,8 +93,8 @@ struct SchedulingAttributes {
     period_ns: u64,
 }
 
-/// Returns to the kernel what was freed since start: reading the kernel's types takes tens of megabytes for a moment, which
-/// the allocator would keep.
+/// Returns to the kernel what is free: reading the kernel's types takes tens of megabytes for a moment, and a burst of
+/// requests some more, which the allocator would keep.
 pub(super) fn give_memory_back() {
     // SAFETY: it takes no pointer; where another allocator is in use it has nothing to collect.
     unsafe { libmimalloc_sys::mi_collect(true) };

@@ -243,6 +243,7 @@ impl Agent {
         let mut health = health_due.then(|| self.snapshot());
         if health_due {
             self.health_due_ns = now_ns + HEALTH_AGE_NS;
+            host::give_memory_back();
         }
         while !spans.is_empty() || health.is_some() {
             let rest = spans.split_off(spans.len().min(BATCH_SPANS_MAX));
