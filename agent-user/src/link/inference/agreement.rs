@@ -1,4 +1,4 @@
-//! What learners that began with different guesses agree on, and what it is worth.
+//! What learners that began with different guesses agree on, what they could not follow, and what it is worth.
 //!
 //! Enters: windows as each learner judged them. Leaves: how much to doubt an answer beyond what either learner says, and
 //! whether asking one of them is enough.
@@ -23,7 +23,8 @@ impl Doubts {
         let mut sum = 0.0;
         for call in 0..first.calls.len() {
             let differ = others.iter().map(|other| first.differs(other, call));
-            sum += f64::from(differ.fold(0.0, f32::max));
+            let lost = others.iter().chain([first]).map(|window| window.lost[call]);
+            sum += f64::from(differ.chain(lost).fold(0.0, f32::max));
             sums.push(sum);
         }
         Self { sums }
@@ -93,6 +94,26 @@ mod tests {
         let doubts = Doubts::of(&opinion(1), &[opinion(2)]);
         assert!(doubts.at(0) == 0.0 && doubts.at(39) == 0.0);
         assert!(doubts.at(20) > 0.05 && doubts.at(24) > 0.05 && doubts.at(25) == 0.0);
+    }
+
+    #[test]
+    fn what_was_let_go_is_doubted_though_all_agree() {
+        let call = Call {
+            start_ns: 0,
+            end_ns: 1,
+            name: 0,
+            fixed: None,
+            hint: None,
+        };
+        let calls = [call];
+        let mut window = Window::new(&[], &calls);
+        window.candidates[0].push(Candidate {
+            request: 7,
+            share: 1.0,
+        });
+        assert!(Doubts::of(&window, &[]).at(0) == 0.0);
+        window.lost[0] = 0.9;
+        assert!(Doubts::of(&window, &[]).at(0) > 0.5);
     }
 
     #[test]

@@ -310,9 +310,10 @@ impl Engine {
             let probability = probability * (1.0 - doubts.at(at));
             let parent = id(best);
             self.threshold.note(probability);
-            if let (Some(hint), Some(parent)) = (held.hint, parent) {
-                let (right, wrong) = &mut self.hints;
-                *(if hint == parent { right } else { wrong }) += probability;
+            if let Some(hint) = held.hint.and_then(|hint| index.get(&hint).copied()) {
+                let right = first[0].share(at, hint);
+                self.hints.0 += right;
+                self.hints.1 += 1.0 - right;
             }
             found.push(Answer {
                 call: held.id,

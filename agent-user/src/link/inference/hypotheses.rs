@@ -1,7 +1,7 @@
 //! Which open request made which call: follows all assignments worth following, event by event.
 //!
 //! Enters: a window, and what is known of its requests' shapes. Leaves: in the window, how probable each candidate of each
-//! call is, and one assignment drawn with the probability it has. A hypothesis says where each open request stands; at
+//! call is, how much of that was let go, and one assignment drawn with the probability it has. A hypothesis says where each open request stands; at
 //! each call it branches, one branch a candidate, and hypotheses that agree on where everything stands become one. What
 //! led to them is kept as a lattice, and once all is known a pass backwards tells how probable each branch was in the
 //! light of what came later. Bounded: hypotheses, requests looked at, and the lattice's length.
@@ -70,6 +70,8 @@ pub(super) struct Hypotheses<'w, 'a, 'm> {
     spare: Vec<Vec<u32>>,
     lattice: Lattice,
     proposals: Vec<Proposal>,
+    /// How probable each slot, and last nobody, was when there were too many proposals to follow; empty otherwise.
+    before: Vec<f32>,
     stamp: u32,
     given_up: u64,
     /// Proposals weighed.
@@ -91,6 +93,7 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             spare: Vec::new(),
             lattice: Lattice::new(Rng::with_seed(seed)),
             proposals: Vec::new(),
+            before: Vec::new(),
             stamp: 0,
             given_up: 0,
             effort: 0,
@@ -301,11 +304,12 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
         }
         self.effort += (self.rows.len() * (self.slots.len() + 1)) as u64;
         self.cull();
-        let most = self
-            .breadth
-            .hypotheses
-            .min(CELLS / self.slots.len().max(1))
-            .max(2);
+        let most = self.most();
+        self.before.clear();
+        if self.proposals.len() > most {
+            let all = self.proposals.iter();
+            self.before = shares(self.slots.len(), all.map(|one| (one.slot, one.priority)));
+        }
         if self.proposals.len() > 2 * most {
             self.proposals
                 .select_nth_unstable_by(2 * most, |a, b| b.priority.total_cmp(&a.priority));
@@ -327,6 +331,14 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
         }
         self.settle(Some(at as u32));
         self.compact();
+    }
+
+    /// Hypotheses to follow at most.
+    fn most(&self) -> usize {
+        self.breadth
+            .hypotheses
+            .min(CELLS / self.slots.len().max(1))
+            .max(2)
     }
 
     /// The place after this call.
@@ -378,14 +390,18 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             groups.push((most + ln(sum), at as u32, end as u32));
             at = end;
         }
-        let most = self
-            .breadth
-            .hypotheses
-            .min(CELLS / self.slots.len().max(1))
-            .max(1);
+        let most = self.most();
         if groups.len() > most {
             groups.select_nth_unstable_by(most, |a, b| b.0.total_cmp(&a.0));
             groups.truncate(most);
+        }
+        if let (Some(call), false) = (call, self.before.is_empty()) {
+            let members = groups
+                .iter()
+                .flat_map(|(_, from, end)| &self.proposals[*from as usize..*end as usize]);
+            let kept = shares(self.slots.len(), members.map(|one| (one.slot, one.priority)));
+            let less = self.before.iter().zip(&kept);
+            self.window.lost[call as usize] = less.map(|(before, kept)| (before - kept).max(0.0)).sum();
         }
         let mut rows = Vec::with_capacity(groups.len());
         let mut weights = Vec::with_capacity(groups.len());
@@ -446,6 +462,21 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
         }
         self.places = kept;
     }
+}
+
+/// What share of the whole each slot has, and last nobody; weights are logarithms.
+fn shares(slots: usize, weighed: impl Iterator<Item = (u32, f32)> + Clone) -> Vec<f32> {
+    let most = weighed.clone().map(|(_, weight)| weight);
+    let most = most.fold(f32::NEG_INFINITY, f32::max);
+    let mut shares = vec![0.0; slots + 1];
+    let mut sum = 0.0;
+    for (slot, weight) in weighed {
+        let share = exp(weight - most);
+        shares[(slot as usize).min(slots)] += share;
+        sum += share;
+    }
+    shares.iter_mut().for_each(|share| *share /= sum);
+    shares
 }
 
 /// Spreads the bits of a number.

@@ -126,6 +126,27 @@ fn every_style_of_application_under_light_load() {
 }
 
 #[test]
+fn where_there_are_more_ways_than_can_be_followed_little_is_said_and_less_of_it_wrong() {
+    let mut all = Score::default();
+    let wanted = Wanted {
+        requests: 200,
+        open: 24.0,
+    };
+    for style in 0..STYLE_COUNT {
+        let application = application(style, HELD_OUT, wanted);
+        if ["fan-out", "mixed", "cache", "pool", "proxy"].contains(&application.style) {
+            let score = measured(&application, HELD_OUT);
+            score.print(application.style);
+            all.add(&score);
+        }
+    }
+    assert!(
+        all.answered >= 200.0 && all.wrong <= 0.1 * all.answered,
+        "{all:?}"
+    );
+}
+
+#[test]
 fn an_application_nobody_can_tell_apart_is_not_answered_for() {
     // Many requests at once, each of which makes one call at any time while it is open.
     let mut spans = Vec::new();

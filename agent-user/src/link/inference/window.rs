@@ -48,6 +48,8 @@ pub(super) struct Window<'a> {
     /// One assignment, drawn from all as often as it is probable.
     pub(super) owner: Vec<u32>,
     pub(super) candidates: Vec<SmallVec<[Candidate; 2]>>,
+    /// Of each call, how much of its candidates' probability was let go because there were too many ways to follow.
+    pub(super) lost: Vec<f32>,
 }
 
 /// How the first guess is made where shapes are not known yet.
@@ -68,6 +70,7 @@ impl<'a> Window<'a> {
             calls,
             owner: vec![NOBODY; calls.len()],
             candidates: vec![SmallVec::new(); calls.len()],
+            lost: vec![0.0; calls.len()],
         }
     }
 
@@ -114,6 +117,13 @@ impl<'a> Window<'a> {
         best.map_or((NOBODY, 0.0), |best| (best.request, best.share.min(1.0)))
     }
 
+    /// How probable it is that this request made the call.
+    pub(super) fn share(&self, call: usize, request: u32) -> f32 {
+        let mut candidates = self.candidates[call].iter();
+        let candidate = candidates.find(|candidate| candidate.request == request);
+        candidate.map_or(0.0, |candidate| candidate.share.min(1.0))
+    }
+
     /// Takes another opinion into account, as much as what is held here already after `opinions`.
     pub(super) fn average(&mut self, other: &Self, opinions: usize) {
         let weight = 1.0 / (opinions + 1) as f32;
@@ -132,11 +142,9 @@ impl<'a> Window<'a> {
 
     /// How much two opinions of a call differ: 0 where they are the same, 1 where they have nothing in common.
     pub(super) fn differs(&self, other: &Self, call: usize) -> f32 {
-        let ours = &self.candidates[call];
-        let common = other.candidates[call].iter().map(|theirs| {
-            let ours = ours.iter().find(|candidate| candidate.request == theirs.request);
-            ours.map_or(0.0, |candidate| candidate.share.min(theirs.share))
-        });
+        let ours = |request| self.share(call, request);
+        let theirs = other.candidates[call].iter();
+        let common = theirs.map(|theirs| ours(theirs.request).min(theirs.share));
         (1.0 - common.sum::<f32>()).clamp(0.0, 1.0)
     }
 
