@@ -117,21 +117,23 @@ pub fn measure(subject: &Subject, binaries: &Binaries, plan: &Plan) -> Result<Ou
 /// Waits until every span the agent made is stored: some wait for the decision of the link room.
 fn wait_decided(watch: &Watch) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(90);
+    // What tells one report from the next: the time of the last batch would not, as most batches carry none.
     let mut report = None;
-    let mut quiet_since = None;
+    // As the reports that came since say, the last two of them.
+    let mut seen = [None; 2];
     loop {
         let agents = watch.get("agents")?;
         let agent = &agents["agents"][0];
         let counted = |name: &str| agent["counters"][name].as_u64();
-        // Not the events: those of processes that start and end come from the whole machine.
-        let seen = counted("spans");
+        let cpu_ms = agent["cpu_ms"].as_f64();
+        if report.is_some() && report != cpu_ms {
+            // Not the events: those of processes that start and end come from the whole machine.
+            seen = [seen[1], counted("spans")];
+        }
+        report = cpu_ms;
         let stored = agents["collector"]["spans_stored"].as_u64();
-        let decided = counted("spans_pending") == Some(0) && stored >= seen;
-        let reported_ms = agent["last_seen_ms"].as_f64();
-        if report != Some(seen) {
-            (report, quiet_since) = (Some(seen), reported_ms);
-        } else if decided && quiet_since != reported_ms {
-            // Two reports in which nothing is new: one alone may be older than the last request.
+        if seen[0].is_some() && seen[0] == seen[1] && counted("spans_pending") == Some(0) && stored >= seen[1]
+        {
             return Ok(());
         }
         ensure!(
