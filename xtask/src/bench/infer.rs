@@ -1,11 +1,11 @@
 //! How often `spanhound-agent infer` is right, and how many spans it takes a second, on files that hold the truth.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{self, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 
+use super::example;
 use crate::command;
 
 #[derive(Args)]
@@ -17,16 +17,9 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo.args([
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "spanhound-agent",
-        "--example",
-        "infer_score",
-        "--",
-    ]);
-    command::run(cargo.args(&options.files))
+    let mut score = example("spanhound-agent", "infer_score");
+    for file in &options.files {
+        score.arg(path::absolute(file)?);
+    }
+    command::run(&mut score)
 }

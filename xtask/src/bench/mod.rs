@@ -13,8 +13,12 @@ mod usage;
 mod victim;
 mod vm;
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::Subcommand;
+
+use crate::command;
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
@@ -47,4 +51,12 @@ pub(crate) fn act(bench: &Bench) -> Result<()> {
         Bench::Store(options) => store::run(options),
         Bench::Vm(options) => vm::run(options),
     }
+}
+
+/// Runs an example of this package, optimised, at the root of the tree; its arguments come behind.
+fn example(package: &str, name: &str) -> Command {
+    let mut cargo = command::cargo();
+    cargo.args(["run", "--quiet", "--release", "--package", package]);
+    cargo.args(["--example", name, "--"]);
+    cargo
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
+use super::example;
 use crate::command;
 
 #[derive(Args)]
@@ -13,15 +14,6 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let measure = [
-        "run",
-        "--release",
-        "--quiet",
-        "--package",
-        "spanhound-collector",
-        "--example",
-        "store_bench",
-        "--",
-    ];
-    command::run(command::cargo().args(measure).arg(options.requests.to_string()))
+    let mut measure = example("spanhound-collector", "store_bench");
+    command::run(measure.arg(options.requests.to_string()))
 }

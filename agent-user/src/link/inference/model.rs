@@ -3,8 +3,8 @@
 //! Enters: windows without answers, and requests whose calls are known. Leaves: the model they are judged by. From a
 //! window it learns by alternating between assigning calls and learning from the assignment (stochastic expectation
 //! maximisation): first with one class of requests, from several first guesses of which the two most probable results stay,
-//! then with several classes. Two, because where they disagree neither is to be trusted. Classes are first split along the direction in which gaps and durations of the most common
-//! call sequences vary together.
+//! then with several classes. Two, because where they disagree neither is to be trusted. Classes are first split along the
+//! direction in which gaps and durations of the most common call sequences vary together.
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
