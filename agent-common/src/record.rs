@@ -104,6 +104,8 @@ pub struct ClosedRecord {
     pub sent_bytes: u64,
     /// Payload the application was given in all.
     pub received_bytes: u64,
+    /// Payload of both directions that no hook saw move; counted as a loss already.
+    pub unseen_bytes: u64,
 }
 
 /// A process begins to connect. Data and [`OpenedRecord`] of the connection come later, if at all.
@@ -135,7 +137,7 @@ const _: () = {
     assert!(size_of::<ActorRecord>() == 24);
     assert!(size_of::<DataRecord>() == 64);
     assert!(size_of::<OpenedRecord>() == 208);
-    assert!(size_of::<ClosedRecord>() == 64);
+    assert!(size_of::<ClosedRecord>() == 72);
     assert!(size_of::<ConnectingRecord>() == 48);
     assert!(size_of::<ProcessRecord>() == 16);
 };

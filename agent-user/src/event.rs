@@ -115,6 +115,8 @@ pub struct Closed {
     /// Bytes that left and arrived in all, as the kernel's socket counted them; `None` where unknown.
     pub sent_bytes: Option<u64>,
     pub received_bytes: Option<u64>,
+    /// Those of both directions that no hook saw move; capture counts them as a loss.
+    pub unseen_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -78,7 +78,41 @@ const RING_SENDS: &[(&str, Send)] = &[
             opcode::Write::new(at(fd), part.as_ptr(), part.len() as u32).build()
         });
     }),
+    ("sendmsg of two parts", |fd, bytes| {
+        let (mut ring, mut at_byte) = (ring(), 0);
+        while at_byte < bytes.len() {
+            let part = &bytes[at_byte..];
+            let middle = part.len() / 3;
+            let mut parts = [outgoing(&part[..middle]), outgoing(&part[middle..])];
+            let message = message(&mut parts);
+            at_byte += result(&done(
+                &mut ring,
+                &opcode::SendMsg::new(at(fd), &raw const message).build(),
+            ));
+        }
+    }),
+    ("send without copying", zero_copy),
 ];
+
+/// The kernel takes the bytes from where they are, and says later that it is done with them (Linux 6.0; a plain send before).
+fn zero_copy(fd: BorrowedFd<'_>, bytes: &[u8]) {
+    let mut ring = ring();
+    let mut sent = 0;
+    while sent < bytes.len() {
+        let part = &bytes[sent..];
+        let entry = done(
+            &mut ring,
+            &opcode::SendZc::new(at(fd), part.as_ptr(), part.len() as u32).build(),
+        );
+        if entry.result() == -libc::EINVAL {
+            return (RING_SENDS[0].1)(fd, part);
+        }
+        sent += result(&entry);
+        if cqueue::more(entry.flags()) {
+            assert!(cqueue::notif(next(&mut ring).flags()));
+        }
+    }
+}
 
 const RING_RECEIVES: &[(&str, Receive)] = &[
     ("recv", |fd, len| {
@@ -90,6 +124,21 @@ const RING_RECEIVES: &[(&str, Receive)] = &[
         receive_all(len, |place| {
             opcode::Read::new(at(fd), place.as_mut_ptr(), place.len() as u32).build()
         })
+    }),
+    ("recvmsg of two parts", |fd, len| {
+        let (mut ring, mut bytes, mut at_byte) = (ring(), vec![0; len], 0);
+        while at_byte < len {
+            let (first, second) = bytes[at_byte..].split_at_mut((len - at_byte) / 3);
+            let mut parts = [incoming(first), incoming(second)];
+            let mut message = message(&mut parts);
+            let moved = result(&done(
+                &mut ring,
+                &opcode::RecvMsg::new(at(fd), &raw mut message).build(),
+            ));
+            assert!(moved > 0, "the peer closed");
+            at_byte += moved;
+        }
+        bytes
     }),
     ("multishot recv", multishot),
 ];
@@ -124,8 +173,32 @@ fn multishot(fd: BorrowedFd<'_>, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A connection both of whose ends a ring made.
-fn pair() -> Pair {
+/// A part to be sent; the kernel only reads it.
+fn outgoing(bytes: &[u8]) -> libc::iovec {
+    libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    }
+}
+
+fn incoming(room: &mut [u8]) -> libc::iovec {
+    libc::iovec {
+        iov_base: room.as_mut_ptr().cast(),
+        iov_len: room.len(),
+    }
+}
+
+fn message(parts: &mut [libc::iovec]) -> libc::msghdr {
+    // SAFETY: a plain structure, for which zeros say "nothing".
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = parts.as_mut_ptr();
+    message.msg_iovlen = parts.len();
+    message
+}
+
+/// A connection both of whose ends a ring made, the accepted one by a request that goes on accepting (Linux 5.19; a plain
+/// one before) if asked for.
+fn pair(multishot: bool) -> Pair {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else {
         panic!("an IPv4 listener")
@@ -140,13 +213,17 @@ fn pair() -> Pair {
     )
     .build();
     assert_eq!(result(&done(&mut ring(), &connect)), 0);
-    let accept = opcode::Accept::new(
-        Fd(listener.as_raw_fd()),
-        std::ptr::null_mut(),
-        std::ptr::null_mut(),
-    )
-    .build();
-    let server = result(&done(&mut ring(), &accept)) as RawFd;
+    let listening = Fd(listener.as_raw_fd());
+    let accept = opcode::Accept::new(listening, std::ptr::null_mut(), std::ptr::null_mut()).build();
+    let mut acceptor = ring();
+    let mut accepted = match multishot {
+        true => done(&mut acceptor, &opcode::AcceptMulti::new(listening).build()),
+        false => done(&mut acceptor, &accept),
+    };
+    if accepted.result() == -libc::EINVAL {
+        accepted = done(&mut acceptor, &accept);
+    }
+    let server = result(&accepted) as RawFd;
     let client = std::net::TcpStream::from(client);
     Pair {
         client_port: client.local_addr().unwrap().port(),
@@ -194,8 +271,8 @@ fn a_ring_moves_bytes_like_any_call() {
         let receives = RING_RECEIVES
             .iter()
             .map(|&(name, receive)| (name, write, receive, Captured::All, captured));
-        for (name, send, receive, sending, receiving) in sends.chain(receives) {
-            let pair = pair();
+        for (number, (name, send, receive, sending, receiving)) in sends.chain(receives).enumerate() {
+            let pair = pair(number % 2 == 1);
             let ports = (pair.client_port, pair.server_port);
             let expected = exchange(pair, send, receive);
             let (client, server) = observer.both_ends(ports.0, ports.1);
@@ -214,7 +291,7 @@ fn what_a_ring_moved_past_system_calls_is_counted() {
     let Some(mut observer) = Observer::start(TierChoice::Syscall) else {
         return;
     };
-    let pair = pair();
+    let pair = pair(true);
     let ports = (pair.client_port, pair.server_port);
     use std::os::fd::AsFd;
     for (receive, len) in [

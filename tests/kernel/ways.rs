@@ -133,7 +133,8 @@ fn what_no_hook_saw_is_counted() {
         };
         assert_eq!(server.received.jumps, jumps);
         assert_eq!(server.received.bytes.len(), 1110);
-        assert_eq!(server.closed.unwrap().received_bytes, Some(1110));
+        let closed = server.closed.unwrap();
+        assert_eq!((closed.received_bytes, closed.unseen_bytes), (Some(1110), lost));
         assert_eq!(observer.loss(Loss::UnseenBytes), lost);
     }
 }

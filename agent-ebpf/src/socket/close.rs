@@ -97,7 +97,11 @@ fn closed(sock: u64, known: &Connection) {
             if unseen > 0 {
                 emit::lost(Loss::UnseenBytes, unseen);
             }
-            Some((sent, received))
+            Some(Totals {
+                sent,
+                received,
+                unseen,
+            })
         }
         _ => None,
     };
@@ -111,12 +115,24 @@ fn thrown_away(sock: u64) -> bool {
     known(offset::tcp_segs_in()) && read::field::<u32>(sock, offset::tcp_segs_in()) == 0
 }
 
+/// Payload bytes of a connection in all.
+struct Totals {
+    sent: u64,
+    received: u64,
+    unseen: u64,
+}
+
 #[inline(always)]
-fn tell(known: &Connection, totals: Option<(u64, u64)>) {
-    let (sent_bytes, received_bytes) = totals.unwrap_or((0, 0));
+fn tell(known: &Connection, totals: Option<Totals>) {
+    let flags = if totals.is_some() { CLOSED_TOTALS } else { 0 };
+    let totals = totals.unwrap_or(Totals {
+        sent: 0,
+        received: 0,
+        unseen: 0,
+    });
     let record = ClosedRecord {
         kind: Kind::Closed as u8,
-        flags: if totals.is_some() { CLOSED_TOTALS } else { 0 },
+        flags,
         reserved: [0; 6],
         connection: known.id,
         // SAFETY: the helper has no preconditions.
@@ -127,8 +143,9 @@ fn tell(known: &Connection, totals: Option<(u64, u64)>) {
             goroutine: 0,
             parent_goroutine: 0,
         },
-        sent_bytes,
-        received_bytes,
+        sent_bytes: totals.sent,
+        received_bytes: totals.received,
+        unseen_bytes: totals.unseen,
     };
     emit::record(&record, Loss::RingFullClosed);
 }

@@ -37,6 +37,14 @@ impl Ledger {
             return;
         }
         self.add(reason, count);
+        self.attribute(service, reason, count);
+    }
+
+    /// Tells to which service something happened whose total is kept elsewhere.
+    pub fn attribute(&mut self, service: &str, reason: &'static str, count: u64) {
+        if count == 0 {
+            return;
+        }
         let key = (Arc::from(service), reason);
         let key = if self.by_service.len() < SERVICE_ROWS_MAX || self.by_service.contains_key(&key) {
             key

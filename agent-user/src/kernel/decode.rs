@@ -46,6 +46,7 @@ pub fn decode(record: &[u8]) -> Option<Event<'_>> {
             actor: actor(&record.actor),
             sent_bytes: totals.then_some(record.sent_bytes),
             received_bytes: totals.then_some(record.received_bytes),
+            unseen_bytes: record.unseen_bytes,
         }))
     } else if kind == Kind::Connecting as u8 {
         let (record, _) = take::<ConnectingRecord>(record)?;

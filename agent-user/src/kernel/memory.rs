@@ -13,15 +13,15 @@ use aya::{
 
 /// Bytes the kernel charges for the map; 0 where it does not tell.
 pub(super) fn map_bytes(map: &Map) -> u64 {
-    let data: &MapData = match map {
-        Map::Array(data)
-        | Map::HashMap(data)
-        | Map::LruHashMap(data)
-        | Map::PerCpuArray(data)
-        | Map::RingBuf(data) => data,
-        _ => return 0,
-    };
-    number(data.fd().as_fd(), "memlock:")
+    let charged = |data: &MapData| number(data.fd().as_fd(), "memlock:");
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) => {
+            charged(data)
+        }
+        // From 5.11 to 6.3 the kernel tells entries times the size of a value, and here the entries are the bytes.
+        Map::RingBuf(data) => charged(data).max(number(data.fd().as_fd(), "max_entries:")),
+        _ => 0,
+    }
 }
 
 /// How often the kernel left a program out because it was running already; 0 before Linux 5.12, which does not tell, and for

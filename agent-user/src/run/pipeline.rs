@@ -320,6 +320,8 @@ impl Pipeline {
         live.flow.closed(closed.time_ns, &mut listener);
         self.notes
             .take(&live.flow.take_losses(), &live.instance.service, &mut self.ledger);
+        self.ledger
+            .attribute(&live.instance.service, "unseen_bytes", closed.unseen_bytes);
         self.linker.connection_closed(closed.connection);
     }
 

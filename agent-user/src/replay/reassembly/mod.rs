@@ -340,6 +340,7 @@ impl Face {
                 actor: Actor::default(),
                 sent_bytes: None,
                 received_bytes: None,
+                unseen_bytes: 0,
             }));
         }
         self.closed = true;
