@@ -180,6 +180,9 @@ impl Stitcher {
         exchange.response_bytes = message.size_bytes.unwrap_or(at.end - at.start);
         exchange.response_actor = Some(at.actor);
         exchange.protocol = message.refined.unwrap_or(exchange.protocol);
+        if !message.operation.is_empty() {
+            exchange.request.operation = message.operation.clone();
+        }
         // A response ends its request: what of it is still to come (an unread body) is of no interest.
         open.request_done |= open.response_done;
         exchange.response = Some(message);
@@ -210,7 +213,7 @@ impl Stitcher {
         self.end(class, end, at, sink);
     }
 
-    fn end(&mut self, class: Class, end: End, at: Span, sink: &mut dyn Sink) {
+    fn end(&mut self, class: Class, mut end: End, at: Span, sink: &mut dyn Sink) {
         let pairing = end.id.map_or(Pairing::InOrder, Pairing::Id);
         let place = self.open.iter().position(|open| {
             open.exchange.request.pairing == pairing
@@ -236,6 +239,9 @@ impl Stitcher {
             let known = exchange.response.as_ref().and_then(|message| message.size_bytes);
             exchange.response_bytes = end.size_bytes.or(known).unwrap_or(at.end.saturating_sub(start));
             exchange.response_end_ns = Some(at.end_ns);
+            if let Some(operation) = end.operation.take() {
+                exchange.request.operation = operation;
+            }
             open.response_done = true;
             open.request_done = true;
         } else {

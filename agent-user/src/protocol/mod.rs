@@ -208,7 +208,8 @@ pub struct Message {
     pub intent: Intent,
     /// A finer protocol than the connection's (gRPC on HTTP/2, GraphQL on HTTP); the connection's otherwise.
     pub refined: Option<Protocol>,
-    /// HTTP method, SQL verb, command, opcode name. Requests and one-way messages; empty on responses.
+    /// HTTP method, SQL verb, command, opcode name. Requests and one-way messages; on a response, and its end, only where
+    /// that tells what the request was (gRPC whose request could not be read): it replaces the request's.
     pub operation: CompactString,
     /// Path, statement, key, topic, name; redacted. Empty where the protocol has none. Ends in `…` where its end was
     /// not seen or is left out.

@@ -79,6 +79,18 @@ impl Fields {
         })
     }
 
+    /// Its content type is among what could not be read, and nothing else speaks against gRPC.
+    pub(super) fn may_be_grpc(&self) -> bool {
+        self.incomplete
+            && self.content_type.is_none()
+            && self.method.as_deref().is_none_or(|method| method == "POST")
+    }
+
+    /// The path, where it could be read.
+    pub(super) fn path(&self) -> CompactString {
+        self.path.clone().unwrap_or(CompactString::const_new("…"))
+    }
+
     pub(super) fn into_request(self, stream: u32, ends: Ends) -> Box<Message> {
         let grpc = self.is_grpc();
         let mut message = Message::new(Class::Request, Pairing::Id(u64::from(stream)), ends);

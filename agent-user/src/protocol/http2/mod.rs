@@ -6,12 +6,14 @@
 //! announces table sizes in the blocks themselves), priorities, pushed responses (nobody asked for them).
 //!
 //! Missing bytes between frames lose the HPACK state of their side: a block may have been among them. What later blocks
-//! say in literals, static entries and newer dynamic ones is still used; what cannot be known reads `…` and is counted.
+//! say in literals, static entries and newer dynamic ones is still used; what cannot be known reads `…` and is counted. gRPC
+//! whose content type is not known is told by the framing of its data ([`stream`]).
 
 mod detect;
 mod fields;
 mod frame;
 mod hpack;
+mod stream;
 
 use compact_str::CompactString;
 use rustc_hash::FxHashMap;
@@ -19,10 +21,11 @@ use rustc_hash::FxHashMap;
 use self::fields::Fields;
 use self::frame::{Frame, HEADER_BYTES, Kind, PREFACE};
 use self::hpack::Decoder;
-use super::refine::Refiner;
+use self::stream::Stream;
 use super::table::Family;
 use super::{
-    Class, Definition, End, Ends, LostReason, Message, Outcome, Pairing, Parser, Recovery, Resync, Side, Step,
+    Class, Definition, End, Ends, LostReason, Message, Outcome, Pairing, Parser, Protocol, Recovery, Resync,
+    Side, Step,
 };
 
 /// HTTP/2 as the table knows it.
@@ -71,18 +74,6 @@ struct Block {
     bytes: Vec<u8>,
     /// Of the frames so far, on the wire.
     wire_bytes: u64,
-}
-
-#[derive(Debug, Default)]
-struct Stream {
-    grpc: bool,
-    /// By side.
-    began: [bool; 2],
-    ended: [bool; 2],
-    bytes: [u64; 2],
-    /// What looks at its bodies, and at which of them it still does.
-    refiner: Option<Box<Refiner>>,
-    watched: [bool; 2],
 }
 
 impl Parser for Http2 {
@@ -182,6 +173,7 @@ impl Http2 {
         let whole_bytes = frame.whole_bytes();
         let mut first_token = false;
         if let Some(stream) = self.streams.get_mut(&frame.stream) {
+            stream.look_for_grpc(side, frame, bytes);
             if stream.watched[side as usize] {
                 match bytes.get(HEADER_BYTES..whole_bytes) {
                     Some(payload) => {
@@ -296,6 +288,9 @@ impl Http2 {
         stream.ended[side as usize] |= frame.end_stream;
         stream.bytes[side as usize] += wire_bytes;
         stream.grpc |= fields.is_grpc();
+        if side == Side::Client && !stream.grpc && fields.may_be_grpc() {
+            stream.unsure_path = Some(fields.path());
+        }
         let (grpc, bytes) = (stream.grpc, stream.bytes[side as usize]);
         let over = stream.ended == [true, true];
         // An answer of a type that is not known any more is looked at as what would tell most.
@@ -312,6 +307,13 @@ impl Http2 {
             Side::Server => fields.into_response(id, grpc, ends),
         };
         message.size_bytes = Some(bytes);
+        if grpc
+            && side == Side::Server
+            && !interim
+            && let Some(path) = self.stream(id).unsure_path.take()
+        {
+            message.operation = path;
+        }
         if !grpc && !interim {
             self.stream(id).watch(side, &mut message, content_type.as_bytes());
         }
@@ -335,11 +337,13 @@ impl Http2 {
                 reason: LostReason::MissingState,
             };
         }
-        let grpc = self.streams.get(&frame.stream).is_some_and(|stream| stream.grpc);
+        let mut grpc = false;
         if let Some(stream) = self.streams.get_mut(&frame.stream) {
             stream.bytes[side as usize] += wire_bytes;
+            grpc = stream.grpc;
         }
         let mut end = fields.into_end(frame.stream, grpc && side == Side::Server);
+        self.tell_grpc(side, frame.stream, &mut end);
         self.refine(side, frame.stream, &mut end);
         end.size_bytes = self.close(side, frame.stream);
         Step::End { consumed, end }
@@ -351,9 +355,28 @@ impl Http2 {
             id: Some(u64::from(stream)),
             ..End::default()
         });
+        self.tell_grpc(side, stream, &mut end);
         self.refine(side, stream, &mut end);
         end.size_bytes = self.close(side, stream);
         Step::End { consumed, end }
+    }
+
+    /// That the stream is gRPC, where its data or trailers told and its head could not.
+    fn tell_grpc(&mut self, side: Side, stream: u32, end: &mut End) {
+        let Some(stream) = self.streams.get_mut(&stream) else {
+            return;
+        };
+        stream.grpc |= end.refined == Some(Protocol::Grpc);
+        if stream.grpc
+            && let Some(path) = stream.unsure_path.take()
+        {
+            end.refined = Some(Protocol::Grpc);
+            if side == Side::Server {
+                // The head's status was HTTP's.
+                end.status.get_or_insert_default();
+            }
+            (end.operation, end.target) = (Some(path.clone()), Some(path));
+        }
     }
 
     /// What the body that ends here told.
@@ -448,31 +471,6 @@ impl Http2 {
         half.headers.lose();
         half.block = None;
         half.ending = None;
-    }
-}
-
-impl Stream {
-    /// Refines the message by its head, and looks at the body that follows if that can tell more.
-    fn watch(&mut self, side: Side, message: &mut Message, content_type: &[u8]) {
-        if side == Side::Client {
-            let refiner = Refiner::of_request(message, content_type);
-            self.refiner = refiner.filter(|_| message.ends == Ends::Later);
-            self.watched[side as usize] = self.refiner.is_some();
-        } else if let Some(refiner) = &mut self.refiner {
-            self.watched[side as usize] = refiner.response_head(content_type);
-        }
-    }
-
-    /// Answers whether the first token of a streamed answer is in this part of a body.
-    fn look_at(&mut self, side: Side, body: &[u8]) -> bool {
-        match (&mut self.refiner, side) {
-            (Some(refiner), Side::Client) => {
-                self.watched[side as usize] = refiner.request_body(body);
-                false
-            }
-            (Some(refiner), Side::Server) => refiner.response_body(body),
-            (None, _) => false,
-        }
     }
 }
 

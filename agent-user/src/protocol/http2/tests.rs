@@ -180,6 +180,79 @@ fn what_earlier_blocks_would_tell_is_missing_and_counted_never_guessed() {
 }
 
 #[test]
+fn a_call_whose_head_cannot_be_read_is_known_by_its_framing() {
+    use crate::protocol::scripted::{client, play, server};
+    // POST, the path, and a content type from a table that was not seen.
+    let head = |path: &str| [vec![0x83], literal(":path", path), vec![0xbe]].concat();
+    let (call, trailers) = (b"\0\0\0\0\x02hi", literal("grpc-status", "5"));
+    let turns = [
+        client(
+            [
+                frame(1, 0x4, 7, &head("/demo.Greeter/Hello")),
+                frame(0, 0x1, 7, call),
+            ]
+            .concat(),
+        ),
+        server(
+            [
+                frame(1, 0x4, 7, &[OK, 0xbe]),
+                frame(0, 0, 7, call),
+                frame(1, 0x5, 7, &trailers),
+            ]
+            .concat(),
+        ),
+        // No data of the client's is at hand: the answer tells.
+        client(frame(1, 0x4, 9, &head("/demo.Greeter/Chat"))),
+        server(
+            [
+                frame(
+                    1,
+                    0x4,
+                    9,
+                    &[&[OK][..], &literal("content-type", "application/grpc")].concat(),
+                ),
+                frame(1, 0x5, 9, &[0xbe]),
+            ]
+            .concat(),
+        ),
+        client(frame(0, 0x1, 9, b"")),
+        // The same head, and no framing.
+        client([frame(1, 0x4, 11, &head("/upload/file")), frame(0, 0x1, 11, b"{}")].concat()),
+        server([frame(1, 0x4, 11, &[OK, 0xbe]), frame(0, 0x1, 11, b"{}")].concat()),
+        // Trailers that name the status are gRPC's.
+        client(frame(1, 0x4, 13, &head("/demo.Greeter/Late"))),
+        server(
+            [
+                frame(1, 0x4, 13, &[OK, 0xbe]),
+                frame(1, 0x5, 13, &literal("grpc-status", "0")),
+            ]
+            .concat(),
+        ),
+        client(frame(0, 0x1, 13, b"")),
+    ];
+    let played = play(&turns, false, usize::MAX);
+    assert_eq!(
+        played.lines,
+        [
+            "/demo.Greeter/Hello /demo.Greeter/Hello -> 5 !",
+            "/demo.Greeter/Chat /demo.Greeter/Chat -> ",
+            "POST /upload/file -> 200",
+            "/demo.Greeter/Late /demo.Greeter/Late -> 0",
+        ]
+    );
+    let protocols: Vec<Protocol> = played
+        .exchanges
+        .iter()
+        .map(|exchange| exchange.protocol)
+        .collect();
+    assert_eq!(
+        protocols,
+        [Protocol::Grpc, Protocol::Grpc, Protocol::Http2, Protocol::Grpc]
+    );
+    assert!(played.losses.missing_state > 0);
+}
+
+#[test]
 fn the_table_of_streams_is_bounded() {
     let mut parser = begun();
     for number in 0..3 * MAX_STREAMS as u32 {
