@@ -1,13 +1,16 @@
 //! Dubbo 2 (Apache Dubbo, "Dubbo2 Protocol Specification").
 //!
-//! Enters: messages behind a header of 16 bytes. Leaves: calls with service and method where they are Hessian 2, and
-//! responses, paired by request id at whichever end they were asked. Bounded: the first [`HEAD_BYTES`] of a message are
+//! Enters: messages behind a header of 16 bytes. Leaves: calls with service and method where they are written in Hessian 2 or
+//! JSON, and responses, paired by request id at whichever end they were asked. Bounded: the first [`HEAD_BYTES`] of a message are
 //! read. Deliberately absent: heartbeats, arguments and results, and Dubbo 3's Triple (it is gRPC).
 
+mod body;
 mod hessian;
+mod jsonb;
 
 use compact_str::format_compact;
 
+use self::body::Values;
 use super::context::ContextReader;
 use super::reader::Reader;
 use super::table::{Definition, Family};
@@ -28,7 +31,6 @@ const HEAD_BYTES: usize = 1024;
 const MAGIC: [u8; 2] = [0xda, 0xbb];
 /// The default limit is 8 MiB; users raise it.
 const MAX_BODY_BYTES: u32 = 512 << 20;
-const HESSIAN_2: u8 = 2;
 /// The response's value is an exception; the same with attachments.
 const WITH_EXCEPTION: [i32; 2] = [0, 3];
 
@@ -102,11 +104,10 @@ fn request(side: Side, header: Header, body: &[u8]) -> Box<Message> {
     } else {
         Message::new(Class::OneWay, Pairing::InOrder, Ends::Here)
     };
-    if header.serialization != HESSIAN_2 {
+    let Some(mut values) = Values::new(header.serialization, body) else {
         return message;
-    }
-    let mut reader = Reader::new(body);
-    let mut next = || hessian::string(&mut reader).unwrap_or_default();
+    };
+    let mut next = || values.text().unwrap_or_default();
     let (_dubbo_version, service, service_version, mut method) = (next(), next(), next(), next());
     let _parameter_types = next();
     // Generic calls name the method in their first argument.
@@ -130,7 +131,9 @@ fn request(side: Side, header: Header, body: &[u8]) -> Box<Message> {
             .push(("rpc.dubbo.service.version", Value::Text(service_version)));
     }
     message.operation = method;
-    message.context = attachments(body);
+    if header.serialization == body::HESSIAN_2 {
+        message.context = attachments(body);
+    }
     message
 }
 
@@ -154,22 +157,19 @@ fn attachments(body: &[u8]) -> Option<Box<super::PropagatedContext>> {
 fn response(side: Side, header: Header, body: &[u8]) -> Box<Message> {
     let mut message = Message::new(Class::Response, pairing(header.id, side.peer()), Ends::Here);
     message.status = format_compact!("{}", header.status);
-    let mut reader = Reader::new(body);
-    message.outcome = match status_text(header.status) {
-        "" if header.serialization != HESSIAN_2 => Outcome::Ok,
-        "" => match hessian::small_integer(&mut reader) {
+    let mut values = Values::new(header.serialization, body);
+    message.outcome = match (status_text(header.status), &mut values) {
+        ("", None) => Outcome::Ok,
+        ("", Some(values)) => match values.small_integer() {
             Some(kind) if WITH_EXCEPTION.contains(&kind) => Outcome::Error("exception".into()),
             Some(_) => Outcome::Ok,
             // Cut off before it could tell.
             None => Outcome::Unset,
         },
-        text => {
-            let told = hessian::string(&mut reader)
-                .filter(|told| header.serialization == HESSIAN_2 && !told.is_empty());
-            let first_line = told
-                .as_deref()
-                .and_then(|told| told.lines().next())
-                .unwrap_or(text);
+        (text, values) => {
+            let told = values.as_mut().and_then(Values::text);
+            let told = told.as_deref().and_then(|told| told.lines().next());
+            let first_line = told.filter(|told| !told.is_empty()).unwrap_or(text);
             Outcome::Error(first_line.into())
         }
     };
@@ -255,10 +255,62 @@ impl Parser for Dubbo {
 
 #[cfg(test)]
 mod tests {
+    use crate::protocol::scripted::{client, expect, server};
     use crate::protocol::{Protocol, harness};
 
     #[test]
     fn recorded_conversations() {
         harness::check(Protocol::Dubbo);
+    }
+
+    #[test]
+    fn calls_written_in_json_are_named() {
+        let message = |flags: u8, status: u8, id: u8, body: &[u8]| {
+            let head = [
+                0xda,
+                0xbb,
+                flags,
+                status,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                id,
+                0,
+                0,
+                0,
+                body.len() as u8,
+            ];
+            [&head[..], body].concat()
+        };
+        let json =
+            b"\"2.0.2\"\n\"com.shop.Orders\"\n\"1.0.0\"\n\"find\"\n\"Ljava/lang/String;\"\n\"x\"\n{}\n";
+        let jsonb = b"\x4e2.0.2\x79\x0fcom.shop.Orders\x4e1.0.0\x4dfind\x49";
+        let turns = [
+            client(message(0xc6, 0, 1, json)),
+            server(message(6, 20, 1, b"1\n\"found\"\n")),
+            client(message(0xc6, 0, 2, json)),
+            server(message(6, 20, 2, b"0\n{\"message\":\"no\"}\n")),
+            client(message(0xc6, 0, 3, json)),
+            server(message(6, 70, 3, b"\"not found\\n at x\"\n")),
+            client(message(0xc0 | 23, 0, 4, jsonb)),
+            server(message(23, 20, 4, b"\x04\x49")),
+            client(message(0xc8, 0, 5, b"\x01\x02")),
+            server(message(8, 20, 5, b"\x01")),
+        ];
+        expect(
+            Protocol::Dubbo,
+            &turns,
+            &[
+                "find com.shop.Orders/find -> 20",
+                "find com.shop.Orders/find -> 20 !exception",
+                "find com.shop.Orders/find -> 70 !not found",
+                "find com.shop.Orders/find -> 20",
+                " -> 20",
+            ],
+        );
     }
 }
