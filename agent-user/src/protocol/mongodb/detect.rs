@@ -1,8 +1,8 @@
 //! Is it MongoDB? A header with a known operation, and a document that fits behind it.
 
 use super::{
-    CHECKSUM_PRESENT, HEADER_BYTES, Header, MORE_TO_COME, OP_COMPRESSED, OP_MSG, OP_QUERY, OP_REPLY, bson,
-    flags, header,
+    CHECKSUM_PRESENT, HEADER_BYTES, Header, MORE_TO_COME, OP_COMMAND, OP_COMMAND_REPLY, OP_COMPRESSED,
+    OP_MSG, OP_QUERY, OP_REPLY, bson, flags, header,
 };
 use crate::protocol::{Opening, Side, Verdict};
 
@@ -41,7 +41,7 @@ fn score(side: Side, bytes: &[u8]) -> Verdict {
                 {
                     Verdict::Score(80)
                 }
-                _ if body.len() < 9 => Verdict::NeedMore,
+                _ if body.len() < 9 && header.opcode != OP_COMMAND => Verdict::NeedMore,
                 _ if fits(header, body) => Verdict::Score(97),
                 _ => Verdict::Reject,
             }
@@ -61,6 +61,13 @@ fn fits(header: Header, body: &[u8]) -> bool {
         OP_QUERY => {
             let name = body[4..].iter().take_while(|&&byte| byte != 0);
             flags(body) < 256 && name.clone().count() > 1 && name.clone().all(|byte| byte.is_ascii_graphic())
+        }
+        OP_COMMAND => {
+            let end = memchr::memchr(0, body).unwrap_or(body.len());
+            (1..64).contains(&end) && body[..end].iter().all(u8::is_ascii_graphic)
+        }
+        OP_COMMAND_REPLY => {
+            header.response_to != 0 && bson::length(body).is_some_and(|length| length <= room)
         }
         OP_REPLY => header.response_to != 0 && flags(body) < 16,
         OP_COMPRESSED => matches!(body[8], 0..=3) && (1..=2_013).contains(&flags(body)),

@@ -42,6 +42,9 @@ const OP_QUERY: i32 = 2_004;
 const OP_GET_MORE: i32 = 2_005;
 const OP_DELETE: i32 = 2_006;
 const OP_KILL_CURSORS: i32 = 2_007;
+/// Of MongoDB 3.2 and 3.4, between servers and from the shell.
+const OP_COMMAND: i32 = 2_010;
+const OP_COMMAND_REPLY: i32 = 2_011;
 const OP_COMPRESSED: i32 = 2_012;
 const OP_MSG: i32 = 2_013;
 
@@ -70,8 +73,10 @@ fn header(side: Side, bytes: &[u8]) -> Option<Option<Header>> {
     let (length, request_id, response_to, opcode) = (field(0)?, field(4)?, field(8)?, field(12)? as i32);
     let known = match opcode {
         OP_MSG | OP_COMPRESSED => true,
-        OP_REPLY => side == Side::Server,
-        OP_UPDATE | OP_INSERT | OP_QUERY | OP_GET_MORE | OP_DELETE | OP_KILL_CURSORS => side == Side::Client,
+        OP_REPLY | OP_COMMAND_REPLY => side == Side::Server,
+        OP_COMMAND | OP_UPDATE | OP_INSERT | OP_QUERY | OP_GET_MORE | OP_DELETE | OP_KILL_CURSORS => {
+            side == Side::Client
+        }
         _ => false,
     };
     let fits = known && (HEADER_BYTES as u32 + 5..=MESSAGE_MAX_BYTES).contains(&length);
@@ -155,6 +160,7 @@ fn request(header: Header, opcode: i32, body: &[u8], ends: Ends) -> Option<Box<M
             body_section(body).map(command).unwrap_or_default()
         }
         OP_QUERY => legacy_query(body),
+        OP_COMMAND => named_command(body),
         OP_GET_MORE => legacy("getMore", body.get(4..)),
         OP_INSERT | OP_UPDATE | OP_DELETE => {
             class = Class::OneWay;
@@ -213,6 +219,7 @@ fn response(header: Header, opcode: i32, body: &[u8], ends: Ends) -> Option<Box<
             ));
             body.get(20..)
         }
+        OP_COMMAND_REPLY => Some(body),
         _ => None,
     };
     (message.status, message.outcome) =
@@ -281,6 +288,26 @@ fn command(document: &[u8]) -> Command {
 
 fn shown(name: &str) -> CompactString {
     CompactString::from(name.get(..NAME_MAX_BYTES).unwrap_or(name))
+}
+
+/// OP_COMMAND: database, name, metadata, and the command's document; of 3.2, the last two the other way round.
+fn named_command(body: &[u8]) -> Command {
+    let end = memchr::memchr(0, body).unwrap_or(body.len());
+    let rest = body.get(end + 1..).unwrap_or_default();
+    let name_end = memchr::memchr(0, rest).unwrap_or(rest.len());
+    let documents = rest.get(name_end + 1..).unwrap_or_default();
+    let first = command(documents);
+    let mut found = if first.name.as_bytes() == &rest[..name_end] {
+        first
+    } else {
+        let length = documents
+            .first_chunk()
+            .map_or(0, |length| u32::from_le_bytes(*length));
+        command(documents.get(length as usize..).unwrap_or_default())
+    };
+    found.name = shown(&String::from_utf8_lossy(&rest[..name_end]));
+    found.database = shown(&String::from_utf8_lossy(&body[..end]));
+    found
 }
 
 /// OP_QUERY: a find, or a command on the collection `$cmd`.

@@ -230,3 +230,48 @@ proptest! {
 fn recordings_hold_what_is_known_of_them() {
     crate::protocol::harness::check(Protocol::MongoDb);
 }
+
+#[test]
+fn commands_of_the_shell_of_3_2_are_read() {
+    let turns = [
+        client(message(
+            1,
+            0,
+            2_010,
+            &[
+                &b"shop\0find\0"[..],
+                &document(&[text("find", "orders")]),
+                &document(&[]),
+            ]
+            .concat(),
+        )),
+        server(message(
+            9,
+            1,
+            2_011,
+            &[document(&[int("ok", 1)]), document(&[])].concat(),
+        )),
+        client(message(
+            2,
+            0,
+            2_010,
+            &[
+                &b"shop\0count\0"[..],
+                &document(&[]),
+                &document(&[text("count", "x")]),
+            ]
+            .concat(),
+        )),
+        server(message(
+            10,
+            2,
+            2_011,
+            &[document(&[int("ok", 0), int("code", 13)]), document(&[])].concat(),
+        )),
+    ];
+    expect(
+        Protocol::MongoDb,
+        &turns,
+        &["find orders -> OK", "count x -> 13 !"],
+    );
+}
