@@ -42,8 +42,7 @@ fn header(side: Side, bytes: &[u8]) -> Option<Option<Header>> {
         && parts <= header.body_bytes
         && header.body_bytes <= BODY_MAX_BYTES
         && header.key_bytes <= 250
-        && header.extras_bytes <= 32
-        && operation(header.opcode).is_some();
+        && header.extras_bytes <= 32;
     Some(fits.then_some(header))
 }
 
@@ -88,6 +87,18 @@ fn operation(opcode: u8) -> Option<(&'static str, Option<&'static str>)> {
         0x22 => ("sasl_step", None),
         0x23 => ("gat", None),
         0x24 => ("gat", MISS),
+        // Couchbase's (kv_engine, "Binary Protocol").
+        0x1f => ("hello", None),
+        0x89 => ("select_bucket", None),
+        0x92 => ("observe", None),
+        0x94 => ("get_locked", None),
+        0x95 => ("unlock_key", None),
+        0xb5 => ("get_cluster_config", None),
+        0xb6 => ("get_random_key", None),
+        0xc5 => ("subdoc_get", None),
+        0xc6 => ("subdoc_exists", None),
+        0xd0 => ("subdoc_multi_lookup", None),
+        0xd1 => ("subdoc_multi_mutation", None),
         _ => return None,
     })
 }
@@ -100,9 +111,8 @@ impl Memcached {
             Some(None) => return self.lost(LostReason::Malformed),
             Some(Some(header)) => header,
         };
-        let Some((name, quiet)) = operation(header.opcode) else {
-            return self.lost(LostReason::Malformed);
-        };
+        // What the server does not know either it answers like anything else.
+        let (name, quiet) = operation(header.opcode).unwrap_or(("unknown", None));
         let key_at = HEADER_BYTES + usize::from(header.extras_bytes);
         let key_end = key_at + usize::from(header.key_bytes);
         if bytes.len() < key_end && !cut {
@@ -217,6 +227,7 @@ pub(super) fn fits(side: Side, bytes: &[u8]) -> Option<bool> {
     let header = header(side, bytes)??;
     let length = header.bytes();
     match bytes.get(length as usize..) {
+        _ if operation(header.opcode).is_none() => Some(false),
         None | Some([]) => Some(true),
         Some(next) => Some(next[0] == bytes[0]),
     }

@@ -82,6 +82,27 @@ fn packet(magic: u8, opcode: u8, status: u16, opaque: u32, extras: &[u8], key: &
 }
 
 #[test]
+fn commands_of_later_servers_lose_nothing() {
+    let turns = [
+        client(packet(0x80, 0x00, 0, 1, &[], "k", "")),
+        server(packet(0x81, 0x00, 0, 1, &[0; 4], "", "v")),
+        client(packet(0x80, 0xb5, 0, 2, &[], "", "")),
+        server(packet(0x81, 0xb5, 0x81, 2, &[], "", "")),
+        client(packet(0x80, 0xee, 0, 3, &[], "k", "")),
+        server(packet(0x81, 0xee, 0x81, 3, &[], "", "")),
+    ];
+    expect(
+        Protocol::Memcached,
+        &turns,
+        &[
+            "get k -> SUCCESS",
+            "get_cluster_config -> UNKNOWN_COMMAND !UNKNOWN_COMMAND",
+            "unknown k -> UNKNOWN_COMMAND !UNKNOWN_COMMAND",
+        ],
+    );
+}
+
+#[test]
 fn binary_commands_quiet_ones_too() {
     let request = |opcode, opaque, key| packet(0x80, opcode, 0, opaque, &[], key, "");
     let turns = [

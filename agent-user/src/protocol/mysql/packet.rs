@@ -116,6 +116,7 @@ pub(super) fn is_greeting(payload: &[u8]) -> bool {
 /// Codes of the commands clients send, and the names users know them by.
 pub(super) fn command_name(code: u8) -> Option<&'static str> {
     Some(match code {
+        0x00 => "SLEEP",
         0x01 => "QUIT",
         0x02 => "USE",
         0x03 => "QUERY",
@@ -126,11 +127,15 @@ pub(super) fn command_name(code: u8) -> Option<&'static str> {
         0x08 => "SHUTDOWN",
         0x09 => "STATISTICS",
         0x0a => "PROCESS_INFO",
+        0x0b => "CONNECT",
         0x0c => "PROCESS_KILL",
         0x0d => "DEBUG",
         0x0e => "PING",
+        0x0f => "TIME",
+        0x10 => "DELAYED_INSERT",
         0x11 => "CHANGE_USER",
         0x12 => "BINLOG_DUMP",
+        0x13 => "TABLE_DUMP",
         0x14 => "CONNECT_OUT",
         0x15 => "REGISTER_SLAVE",
         0x16 => "PREPARE",
@@ -140,8 +145,10 @@ pub(super) fn command_name(code: u8) -> Option<&'static str> {
         0x1a => "RESET",
         0x1b => "SET_OPTION",
         0x1c => "FETCH",
+        0x1d => "DAEMON",
         0x1e => "BINLOG_DUMP_GTID",
         0x1f => "RESET_CONNECTION",
+        0x20 => "CLONE",
         0xfa => "BULK_EXECUTE",
         _ => return None,
     })
@@ -157,7 +164,10 @@ pub(super) fn is_command(length: usize, payload: &[u8]) -> bool {
             .all(|&byte| byte >= b' ' || byte.is_ascii_whitespace() || byte == 0)
     };
     match code {
-        0x01 | 0x09 | 0x0a | 0x0d | 0x0e | 0x1f => length == 1,
+        // The server's own; a client that sends one is told so.
+        0x00 | 0x0b | 0x0f | 0x10 | 0x1d => length == 1,
+        0x01 | 0x09 | 0x0a | 0x0d | 0x0e | 0x1f | 0x20 => length == 1,
+        0x13 => (3..=514).contains(&length),
         0x02 | 0x05 | 0x06 => (2..=257).contains(&length) && text(),
         // Since 8.0.23 query attributes may come before the text.
         0x03 => length > 1 && (text() || is_attributed_query(body)),

@@ -124,6 +124,31 @@ fn queries_are_one_exchange_each() {
 }
 
 #[test]
+fn commands_of_the_server_itself_are_refused_and_lose_nothing() {
+    let unknown = || server(packet(1, b"\xff\x17\x04#08S01Unknown command"));
+    let turns = session([
+        client(packet(0, b"\x0b")),
+        unknown(),
+        client(packet(0, b"\x0f")),
+        unknown(),
+        client(packet(0, b"\x1d")),
+        unknown(),
+        client(query("SELECT 1")),
+        server(result(1, true, 2)),
+    ]);
+    expect(
+        Protocol::MySql,
+        &turns,
+        &[
+            "CONNECT -> 1047 !Unknown command",
+            "TIME -> 1047 !Unknown command",
+            "DAEMON -> 1047 !Unknown command",
+            "SELECT SELECT ? -> OK",
+        ],
+    );
+}
+
+#[test]
 fn prepared_statements_are_known_by_their_id() {
     let execute = packet(0, b"\x17\x07\0\0\0\0\x01\0\0\0");
     let prepared = [packet(1, b"\0\x07\0\0\0\x01\0\x01\0\0\0\0"), column(2), column(3)].concat();

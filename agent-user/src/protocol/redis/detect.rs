@@ -22,6 +22,7 @@ fn client(bytes: &[u8]) -> Verdict {
         [] => Verdict::NeedMore,
         [b'*', rest @ ..] => match rest.iter().position(|byte| !byte.is_ascii_digit()) {
             None if rest.len() < 10 => Verdict::NeedMore,
+            Some(digits) if digits > 0 && is_pushed(&rest[digits..]) => Verdict::Reject,
             Some(digits) if digits > 0 && is_command_start(bytes) => {
                 let next = rest.get(digits + 2);
                 match next {
@@ -39,11 +40,22 @@ fn client(bytes: &[u8]) -> Verdict {
     }
 }
 
-/// A line that begins with a command people and health checks send inline.
+/// Whether an array, shown from behind its count on, is what subscribers are sent.
+fn is_pushed(array: &[u8]) -> bool {
+    [
+        &b"\r\n$7\r\nmessage\r\n"[..],
+        b"\r\n$8\r\npmessage\r\n",
+        b"\r\n$8\r\nsmessage\r\n",
+    ]
+    .iter()
+    .any(|pushed| array.starts_with(pushed))
+}
+
+/// A line that begins with a command people and health checks send inline. Not those of POP3 and its kin, whose servers
+/// answer in the same way: `quit`, `auth`, `noop`.
 fn is_inline(bytes: &[u8]) -> bool {
-    const KNOWN: [&str; 14] = [
-        "ping", "info", "get", "set", "auth", "quit", "select", "keys", "incr", "del", "echo", "exists",
-        "monitor", "config",
+    const KNOWN: [&str; 12] = [
+        "ping", "info", "get", "set", "select", "keys", "incr", "del", "echo", "exists", "monitor", "config",
     ];
     let Some(end) = memchr::memchr(b'\n', bytes) else {
         return false;
@@ -129,6 +141,20 @@ mod tests {
             detect(&opening(b"*1\r\n$4\r\nPING\r\n", b"the middle of a value", false)),
             Verdict::Score(90..)
         ));
+    }
+
+    #[test]
+    fn mail_and_pushed_messages_are_no_commands() {
+        for (client, server) in [
+            (&b"QUIT\r\n"[..], &b"+OK bye\r\n"[..]),
+            (b"AUTH PLAIN\r\n", b"-ERR no\r\n"),
+            (b"*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$2\r\nhi\r\n", b""),
+        ] {
+            assert!(
+                !matches!(detect(&opening(client, server, false)), Verdict::Score(_)),
+                "{client:?}"
+            );
+        }
     }
 
     #[test]
