@@ -12,7 +12,7 @@ pub mod tree;
 pub use layout::{ABSENT, Layout};
 pub use loss::Loss;
 pub use record::{ClosedRecord, ConnectingRecord, DataRecord, Kind, OpenedRecord, ProcessRecord};
-pub use rule::{ConnectionSetting, PortRule, ProcessRule, Switches};
+pub use rule::{ConnectionSetting, PortRule, ProcessRule, PythonTasks, Switches};
 
 /// The types' use as values of aya maps and globals.
 #[cfg(feature = "user")]
@@ -23,6 +23,8 @@ mod user {
     unsafe impl aya::Pod for crate::Switches {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::ProcessRule {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::PythonTasks {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::ConnectionSetting {}
 }

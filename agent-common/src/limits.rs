@@ -32,6 +32,12 @@ pub const CONNECTING_DEFAULT: u32 = 8 * 1024;
 /// Go connections whose caller is remembered, and goroutines that write for others.
 pub const GO_CALLERS_DEFAULT: u32 = 16 * 1024;
 
+/// Python processes whose tasks are read.
+pub const PYTHON_PROCESSES_MAX: u32 = 1024;
+
+/// Streams of uvloop that wait to be written, threads that write them, and threads of Python whose state is known.
+pub const PYTHON_WRITES_MAX: u32 = 4 * 1024;
+
 /// Threads inside a send or receive at once, in the kprobe tier.
 pub const CALLS_DEFAULT: u32 = 8 * 1024;
 

@@ -45,9 +45,17 @@ pub const DATA_CONTINUES: u16 = 1;
 pub struct ActorRecord {
     pub pid: u32,
     pub tid: u32,
-    pub goroutine: u64,
-    pub parent_goroutine: u64,
+    /// A goroutine's id, or with [`ROUTINE_TASK`] an asyncio task; 0 where there is neither.
+    pub routine: u64,
+    /// The goroutine that started it, or the task that waits for it.
+    pub parent_routine: u64,
 }
+
+/// [`ActorRecord::routine`]: a task of Python's asyncio: its address in the low 47 bits, above it the low bits of the number
+/// in its name, which no other task has (`Task-7`; 0 where it goes by another name).
+pub const ROUTINE_TASK: u64 = 1 << 63;
+pub const TASK_NUMBER_SHIFT: u32 = 47;
+pub const TASK_NUMBER_MASK: u64 = 0xFFFF;
 
 /// Data moved; `captured` bytes of payload follow.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,8 @@ pub const PROCESS_IGNORED: u32 = 1;
 pub const PROCESS_CHOSEN: u32 = 2;
 /// [`ProcessRule::flags`]: a Go program; the goroutine offsets hold.
 pub const PROCESS_GO: u32 = 4;
+/// [`ProcessRule::flags`]: a Python program with asyncio; its [`PythonTasks`] are known.
+pub const PROCESS_PYTHON: u32 = 8;
 
 /// What holds for one process (thread group).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,36 @@ pub struct ProcessRule {
     pub goroutine_offset: u32,
     /// Offset of `parentGoid` in `runtime.g`, in bytes; 0 where there is none.
     pub parent_goroutine_offset: u32,
+}
+
+/// Where a Python process keeps what its event loops run: addresses in its memory, offsets in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PythonTasks {
+    /// The dictionary of running tasks by event loop; 0 where each thread's state names its own.
+    pub running: u64,
+    /// The type that types are of, and that of integers.
+    pub type_of_types: u64,
+    pub type_of_integers: u64,
+    /// What the byte that tells a dictionary's size says of the smallest table.
+    pub table_size: u32,
+    /// First entry of the smallest table.
+    pub entries_offset: u32,
+    /// Of a function: the variables it closes over.
+    pub closure_offset: u32,
+    /// Of a tuple: its first item.
+    pub items_offset: u32,
+    /// Of a wake-up that is called when a future is done: the task it wakes.
+    pub woken_offset: u32,
+    /// Of a thread's state: the task that runs.
+    pub running_offset: u32,
+    /// Of a thread's state: the thread, as its FS base tells it.
+    pub thread_offset: u32,
+    /// Of a task: its name.
+    pub name_offset: u32,
+    /// Of a string: its characters.
+    pub text_offset: u32,
+    pub reserved: u32,
 }
 
 /// What holds for connections with this port at either end.
@@ -96,6 +128,7 @@ pub struct Switches {
 
 const _: () = {
     assert!(size_of::<ProcessRule>() == 12);
+    assert!(size_of::<PythonTasks>() == 64);
     assert!(size_of::<ConnectionSetting>() == 16);
     assert!(size_of::<Switches>() == 48);
     assert!(setting_slot(5 << CONNECTION_CPU_BITS, 1024) == 5);

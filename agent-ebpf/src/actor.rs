@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
 use spanhound_common::{
     ProcessRule,
     record::ActorRecord,
-    rule::{PROCESS_GO, exception_bit},
+    rule::{PROCESS_GO, PROCESS_PYTHON, exception_bit},
 };
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     config::switch,
     maps::{EXCEPTIONS, PROCESSES},
     read,
-    runtime::go,
+    runtime::{go, python},
 };
 
 /// The current thread.
@@ -39,11 +39,13 @@ impl Current {
         unsafe { PROCESSES.get(self.pid) }.copied().unwrap_or_default()
     }
 
-    /// Who runs, or for whom where that is known.
+    /// Who runs, or for whom where that is known. `acts`: it writes or connects, so that a task may be at work.
     #[inline(always)]
-    pub fn record(&self, rule: &ProcessRule) -> ActorRecord {
+    pub fn record(&self, rule: &ProcessRule, acts: bool) -> ActorRecord {
         let mut actor = self.own_record(rule);
-        if actor.goroutine != 0 {
+        if acts && rule.flags & PROCESS_PYTHON != 0 {
+            python::task(&mut actor);
+        } else if actor.routine != 0 {
             go::behalf(&mut actor);
         }
         actor
@@ -55,8 +57,8 @@ impl Current {
         let mut actor = ActorRecord {
             pid: self.pid,
             tid: self.tid,
-            goroutine: 0,
-            parent_goroutine: 0,
+            routine: 0,
+            parent_routine: 0,
         };
         if rule.flags & PROCESS_GO != 0 {
             goroutine(rule, &mut actor);
@@ -89,9 +91,9 @@ fn goroutine(rule: &ProcessRule, actor: &mut ActorRecord) {
     let Some(g) = read::user::<u64>(fsbase.wrapping_sub(8)) else {
         return;
     };
-    actor.goroutine = read::user::<u64>(g.wrapping_add(rule.goroutine_offset as u64)).unwrap_or(0);
+    actor.routine = read::user::<u64>(g.wrapping_add(rule.goroutine_offset as u64)).unwrap_or(0);
     if rule.parent_goroutine_offset != 0 {
-        actor.parent_goroutine =
+        actor.parent_routine =
             read::user::<u64>(g.wrapping_add(rule.parent_goroutine_offset as u64)).unwrap_or(0);
     }
 }

@@ -141,7 +141,7 @@ extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64) -> u64 {
         connection: known.id,
         // SAFETY: the helper has no preconditions.
         time_ns: unsafe { bpf_ktime_get_ns() },
-        actor: current.record(&rule),
+        actor: current.record(&rule, moved.out),
         position,
         moved: bytes,
     };

@@ -5,6 +5,9 @@
 //! capture limit of `spanhound-common`. Deliberately absent: anything about protocols or spans.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
+
+use spanhound_common::record::{ROUTINE_TASK, TASK_NUMBER_MASK, TASK_NUMBER_SHIFT};
 
 /// Nanoseconds of the kernel's monotonic clock (`CLOCK_MONOTONIC`), or of a capture file's clock in `replay`.
 pub type TimeNs = u64;
@@ -50,6 +53,28 @@ pub struct Actor {
     pub goroutine: u64,
     /// Go: id of the goroutine that started this one, 0 where unknown.
     pub parent_goroutine: u64,
+    /// Python: the asyncio task that writes or connects; `None` where there is none or it could not be read.
+    pub task: Option<Task>,
+    /// Python: the task that waits for it.
+    pub parent_task: Option<Task>,
+}
+
+/// A task of Python's asyncio: where it is, and the low bits of its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task(NonZeroU64);
+
+impl Task {
+    /// As [`spanhound_common::record::ROUTINE_TASK`] describes; `None` for anything else.
+    pub fn from_routine(routine: u64) -> Option<Self> {
+        NonZeroU64::new(routine)
+            .filter(|_| routine & ROUTINE_TASK != 0)
+            .map(Self)
+    }
+
+    /// Whether a later task at the same place can be told from this one.
+    pub fn is_numbered(self) -> bool {
+        self.0.get() >> TASK_NUMBER_SHIFT & TASK_NUMBER_MASK != 0
+    }
 }
 
 /// Both initial sequence numbers of a TCP connection. Equal at both ends, and unchanged by address translation.

@@ -16,6 +16,8 @@ mod memory;
 #[cfg(test)]
 mod observer;
 #[cfg(test)]
+mod python;
+#[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod sockets;

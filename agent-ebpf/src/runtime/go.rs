@@ -50,8 +50,8 @@ fn first_argument(ctx: &ProbeContext) -> u64 {
 pub fn go_round_trip(ctx: ProbeContext) -> u32 {
     let Some((pid, actor)) = goroutine() else { return 0 };
     let caller = Goroutine {
-        id: actor.goroutine,
-        parent: actor.parent_goroutine,
+        id: actor.routine,
+        parent: actor.parent_routine,
     };
     let key = Key {
         pid,
@@ -74,7 +74,7 @@ pub fn go_connection_write(ctx: ProbeContext) -> u32 {
     if let Some(caller) = unsafe { GO_CALLERS.get(key) }.copied() {
         let writer = Key {
             pid,
-            what: actor.goroutine,
+            what: actor.routine,
         };
         let _ = GO_WRITERS.insert(writer, caller, 0);
     }
@@ -85,7 +85,7 @@ pub fn go_connection_write(ctx: ProbeContext) -> u32 {
 fn goroutine() -> Option<(u64, ActorRecord)> {
     let current = Current::thread();
     let actor = current.own_record(&current.rule());
-    (actor.goroutine != 0).then_some((current.pid as u64, actor))
+    (actor.routine != 0).then_some((current.pid as u64, actor))
 }
 
 /// Puts the caller in the writer's place.
@@ -93,11 +93,11 @@ fn goroutine() -> Option<(u64, ActorRecord)> {
 pub fn behalf(actor: &mut ActorRecord) {
     let writer = Key {
         pid: actor.pid as u64,
-        what: actor.goroutine,
+        what: actor.routine,
     };
     // SAFETY: copied at once.
     if let Some(caller) = unsafe { GO_WRITERS.get(writer) }.copied() {
-        actor.goroutine = caller.id;
-        actor.parent_goroutine = caller.parent;
+        actor.routine = caller.id;
+        actor.parent_routine = caller.parent;
     }
 }

@@ -1,3 +1,4 @@
 //! Runtime: what a language's runtime knows and the kernel does not.
 
 pub mod go;
+pub mod python;

@@ -140,8 +140,8 @@ fn tell(known: &Connection, totals: Option<Totals>) {
         actor: ActorRecord {
             pid: known.pid,
             tid: known.tid,
-            goroutine: 0,
-            parent_goroutine: 0,
+            routine: 0,
+            parent_routine: 0,
         },
         sent_bytes: totals.sent,
         received_bytes: totals.received,

@@ -47,7 +47,7 @@ pub fn connection_begun(ctx: BtfTracePointContext) -> i32 {
             connection: number,
             // SAFETY: the helper has no preconditions.
             time_ns: unsafe { bpf_ktime_get_ns() },
-            actor: current.record(&current.rule()),
+            actor: current.record(&current.rule(), true),
         },
         Loss::RingFullConnecting,
     );

@@ -1,6 +1,9 @@
 //! Capture: the loaded kernel programs and the ring buffer they write to.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+};
 
 use aya::{
     Ebpf, EbpfError,
@@ -8,18 +11,19 @@ use aya::{
 };
 use spanhound_common::{
     ConnectionSetting, Layout, Loss, PortRule, ProcessRule, limits,
-    rule::{BUDGET_IGNORED, PROCESS_CHOSEN, PROCESS_IGNORED, exception_bit, setting_slot},
+    rule::{BUDGET_IGNORED, PROCESS_CHOSEN, PROCESS_IGNORED, PROCESS_PYTHON, exception_bit, setting_slot},
 };
 
 use super::{
     attach::{self, Attaching, HookStatus, Trial},
     btf::BtfError,
     decode::decode,
-    go::GoProbes,
+    functions::FunctionProbes,
     load, memory,
+    python::Pythons,
 };
 use crate::event::{ConnectionId, Event};
-use crate::process::GoFunctions;
+use crate::process::{GoFunctions, PythonProgram};
 
 /// Which kind of kernel hook to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
@@ -150,7 +154,8 @@ pub struct Capture {
     layout: Layout,
     map_bytes: u64,
     refused_settings: u64,
-    go: GoProbes,
+    go: FunctionProbes,
+    pythons: Pythons,
 }
 
 impl Capture {
@@ -188,7 +193,8 @@ impl Capture {
             layout,
             map_bytes,
             refused_settings: 0,
-            go: GoProbes::default(),
+            go: FunctionProbes::go(),
+            pythons: Pythons::new(&mut programs)?,
             programs,
         };
         let mut ports: HashMap<MapData, u32, u32> = HashMap::try_from(take(&mut this.programs, "PORTS")?)
@@ -285,12 +291,24 @@ impl Capture {
 
     /// Sees for whom the connections of this Go program's HTTP client write.
     pub fn watch_go(&mut self, pid: u32, functions: GoFunctions) {
-        self.go.watch(&mut self.programs, pid, functions);
+        let file = PathBuf::from(format!("/proc/{pid}/exe"));
+        let offsets = [functions.round_trip, functions.connection_write];
+        self.go.watch(&mut self.programs, pid, &file, offsets);
+    }
+
+    /// Reads which task of this Python program writes and connects.
+    pub fn watch_python(&mut self, pid: u32, program: &PythonProgram) {
+        if self.pythons.watch(&mut self.programs, pid, program) {
+            let mut rule = self.processes.get(&pid, 0).unwrap_or_default();
+            rule.flags |= PROCESS_PYTHON;
+            self.set_process(pid, rule);
+        }
     }
 
     /// Forgets what was set for a process (it ended).
     pub fn forget_process(&mut self, pid: u32) {
         self.go.forget(&mut self.programs, pid);
+        self.pythons.forget(&mut self.programs, pid);
         // Absent is what is wanted.
         let _ = self.processes.remove(&pid);
         self.set_exception(pid, false);
@@ -334,6 +352,11 @@ impl Capture {
     /// Go programs whose calls could not be followed to the goroutine that made them.
     pub fn go_turned_away(&self) -> u64 {
         self.go.turned_away
+    }
+
+    /// Python programs whose tasks could not be read, or not those of uvloop.
+    pub fn python_turned_away(&self) -> u64 {
+        self.pythons.turned_away()
     }
 
     /// Budgets and process rules the kernel's maps had no room for.

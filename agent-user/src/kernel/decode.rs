@@ -8,12 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use spanhound_common::record::{
     ActorRecord, CLOSED_TOTALS, ClosedRecord, ConnectingRecord, DATA_CONTINUES, DIRECTION_IN, DataRecord,
     FAMILY_IPV4, FAMILY_IPV6, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC,
-    PROCESS_EXIT, ProcessRecord, ROLE_CLIENT, ROLE_SERVER, TRANSPORT_TCP, TRANSPORT_UDP,
+    PROCESS_EXIT, ProcessRecord, ROLE_CLIENT, ROLE_SERVER, ROUTINE_TASK, TRANSPORT_TCP, TRANSPORT_UDP,
 };
 
 use crate::event::{
     Actor, Closed, Connecting, ConnectionId, Data, Direction, Event, Opened, ProcessEnded, ProcessStarted,
-    Role, SequencePair, Transport,
+    Role, SequencePair, Task, Transport,
 };
 
 /// What a record says.
@@ -126,9 +126,15 @@ fn actor(record: &ActorRecord) -> Actor {
     Actor {
         pid: record.pid,
         tid: record.tid,
-        goroutine: record.goroutine,
-        parent_goroutine: record.parent_goroutine,
+        goroutine: goroutine(record.routine),
+        parent_goroutine: goroutine(record.parent_routine),
+        task: Task::from_routine(record.routine),
+        parent_task: Task::from_routine(record.parent_routine),
     }
+}
+
+fn goroutine(routine: u64) -> u64 {
+    if routine & ROUTINE_TASK == 0 { routine } else { 0 }
 }
 
 /// The record's fixed part and what follows it.

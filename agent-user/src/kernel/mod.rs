@@ -10,12 +10,13 @@ mod btf;
 mod capture;
 mod decode;
 mod doctor;
-mod go;
+mod functions;
 mod layout;
 mod load;
 mod memory;
 mod privileges;
 mod probes;
+mod python;
 
 pub use attach::HookStatus;
 pub use btf::BtfError;

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::procfs::{Procfs, Stat};
 use super::service_name::{Clues, service_name};
-use super::{GoFunctions, GoLayout, Instance, Runtime, cgroup, command_line, go};
+use super::{GoFunctions, GoLayout, Instance, PythonLook, Runtime, cgroup, command_line, go, python};
 
 /// What the directory turned away, since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +102,11 @@ impl Directory {
     /// Where a Go program's HTTP client hands requests to its connections; `None` where it has none, or no names.
     pub fn go_functions(&self, pid: u32) -> Option<GoFunctions> {
         go::functions(&self.procfs.executable_file(pid))
+    }
+
+    /// Where a Python program keeps what its event loops run. Reads its memory and files, remembers nothing.
+    pub fn python(&self, pid: u32) -> PythonLook {
+        python::look(&self.procfs, pid)
     }
 
     /// The process ended, or became another program: what was known of it no longer holds.

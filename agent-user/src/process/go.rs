@@ -10,6 +10,8 @@ use std::path::Path;
 use object::read::{ReadCache, ReadRef};
 use object::{Object, ObjectSection, ObjectSymbol};
 
+use super::elf::file_offset;
+
 /// Where a goroutine's id is, in bytes from the start of `runtime.g` on a 64-bit machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoLayout {
@@ -122,15 +124,6 @@ pub(super) fn functions(executable: &Path) -> Option<GoFunctions> {
     Some(GoFunctions {
         round_trip: round_trip?,
         connection_write: connection_write?,
-    })
-}
-
-/// Where an address of the running program is in its file.
-fn file_offset<'data>(object: &impl Object<'data>, address: u64) -> Option<u64> {
-    object.sections().find_map(|section| {
-        let inside = address.checked_sub(section.address())?;
-        let (offset, size) = section.file_range()?;
-        (inside < size).then_some(offset + inside)
     })
 }
 

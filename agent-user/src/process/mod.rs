@@ -8,14 +8,17 @@
 mod cgroup;
 mod command_line;
 mod directory;
+mod elf;
 mod go;
 mod procfs;
+mod python;
 mod runtime;
 mod service_name;
 
 pub use directory::{Directory, DirectoryCounters};
 pub use go::{GoFunctions, GoLayout};
 pub use procfs::Procfs;
+pub use python::{PythonLook, PythonProgram, UvloopFunctions};
 pub use runtime::Runtime;
 
 /// One running process of a service.

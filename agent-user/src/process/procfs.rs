@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Most bytes read of any file.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
+/// Most bytes read of a list of mappings where all of them count.
+const MAPS_MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A /proc, by the path it is mounted at.
 #[derive(Clone, Debug)]
@@ -87,6 +89,22 @@ impl Procfs {
         self.text(&PathBuf::from(format!("{pid}/maps")))
     }
 
+    /// The same to its end.
+    pub(super) fn all_maps(&self, pid: u32) -> String {
+        let bytes = self.bytes_up_to(&PathBuf::from(format!("{pid}/maps")), MAPS_MAX_BYTES);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// A file that the process maps, as the process sees it.
+    pub(super) fn mapped_file(&self, pid: u32, path: &str) -> PathBuf {
+        let path = path.trim_start_matches('/');
+        self.root.join(format!("{pid}/root")).join(path)
+    }
+
+    pub(super) fn memory_file(&self, pid: u32) -> PathBuf {
+        self.root.join(format!("{pid}/mem"))
+    }
+
     pub(super) fn working_directory(&self, pid: u32) -> PathBuf {
         std::fs::read_link(self.root.join(format!("{pid}/cwd"))).unwrap_or_default()
     }
@@ -108,9 +126,13 @@ impl Procfs {
     }
 
     fn bytes(&self, path: &Path) -> Vec<u8> {
+        self.bytes_up_to(path, FILE_MAX_BYTES)
+    }
+
+    fn bytes_up_to(&self, path: &Path, limit: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
         if let Ok(file) = File::open(self.root.join(path))
-            && file.take(FILE_MAX_BYTES).read_to_end(&mut bytes).is_err()
+            && file.take(limit).read_to_end(&mut bytes).is_err()
         {
             bytes.clear();
         }

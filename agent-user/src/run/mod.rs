@@ -224,6 +224,7 @@ impl Agent {
                 Order::Ignore { connection } => self.capture.ignore(connection),
                 Order::SetProcess { pid, rule } => self.capture.set_process(pid, rule),
                 Order::WatchGo { pid, functions } => self.capture.watch_go(pid, functions),
+                Order::WatchPython { pid, program } => self.capture.watch_python(pid, &program),
                 Order::ForgetProcess { pid } => self.capture.forget_process(pid),
             }
         }
@@ -262,6 +263,8 @@ impl Agent {
     fn snapshot(&mut self) -> Snapshot {
         let mut counters = self.pipeline.report();
         counters.push(("go_programs_not_followed", self.capture.go_turned_away()));
+        let python = self.pipeline.pythons_unknown() + self.capture.python_turned_away();
+        counters.push(("python_programs_not_followed", python));
         let ledger = &mut self.pipeline.ledger;
         for loss in self.capture.losses() {
             ledger.set(loss.loss.name(), loss.count);

@@ -3,6 +3,7 @@
 //! Enters: events, and the time now and then. Leaves: linked spans, orders to capture, the loss ledger. Bounded: by its
 //! rooms. Deliberately absent: the kernel, the network, clocks.
 
+mod pythons;
 mod survey;
 
 use std::sync::Arc;
@@ -22,10 +23,11 @@ use crate::exchange::flow::{FlowStart, Wants};
 use crate::exchange::{Exchange, Flow, FlowLosses, Sink};
 use crate::health::Ledger;
 use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
-use crate::process::{Directory, GoFunctions, Instance};
+use crate::process::{Directory, GoFunctions, Instance, PythonProgram, Runtime};
 use crate::protocol::route::RouteTable;
 use crate::protocol::{Pairing, Settings, Side};
 use crate::span::{Endpoints, Span};
+use pythons::Pythons;
 
 /// Spans that may wait for their link.
 const PENDING_MAX: usize = 65_536;
@@ -51,6 +53,11 @@ pub enum Order {
         pid: u32,
         functions: GoFunctions,
     },
+    /// Reads which tasks of a Python program write and connect.
+    WatchPython {
+        pid: u32,
+        program: Box<PythonProgram>,
+    },
     ForgetProcess {
         pid: u32,
     },
@@ -62,6 +69,7 @@ pub struct Pipeline {
     connections: Connections,
     serial: u32,
     settings: Settings,
+    pythons: Pythons,
     linker: Linker,
     pending: Pending,
     decisions: Vec<Decision>,
@@ -88,6 +96,7 @@ impl Pipeline {
                 keep_literals: config.privacy.keep_literals,
                 ..Settings::default()
             },
+            pythons: Pythons::default(),
             linker: Linker::new(Limits::default(), seed),
             pending: Pending::new(PENDING_MAX),
             decisions: Vec::new(),
@@ -114,14 +123,14 @@ impl Pipeline {
             Event::Closed(closed) => self.closed(&closed),
             Event::ProcessStarted(started) => {
                 if started.exec {
-                    self.directory.forget(started.pid);
+                    self.forget_program(started.pid);
                 }
                 if started.exec || !self.selection.takes_all() {
                     self.survey_process(started.pid);
                 }
             }
             Event::ProcessEnded(ended) => {
-                self.directory.forget(ended.pid);
+                self.forget_program(ended.pid);
                 self.linker.process_ended(ended.pid);
                 self.order(Order::ForgetProcess { pid: ended.pid });
             }
@@ -130,6 +139,7 @@ impl Pipeline {
 
     /// Lets decisions fall that are due. Call it a few times a second.
     pub fn tick(&mut self, now_ns: TimeNs) {
+        self.look_at_pythons(now_ns);
         self.linker.decide(now_ns, &mut self.decisions);
         self.take_decisions();
     }
@@ -209,6 +219,9 @@ impl Pipeline {
         }
         self.linker
             .set_style(opened.actor.pid, Style::of(&instance.executable));
+        if instance.runtime == Runtime::Python {
+            self.pythons.noticed(instance.pid);
+        }
         if !opened.adopted && opened.role != Role::Unknown {
             self.linker.opened(opened.connection, opened.role == Role::Client);
         }

@@ -326,6 +326,7 @@ fn a_goroutine_is_exact_and_its_child_is_inferred() {
         tid,
         goroutine,
         parent_goroutine,
+        ..Actor::default()
     };
     let first = bench.request(go(30, 1, 7), 1);
     let second = bench.request(go(31, 1, 7), 2);

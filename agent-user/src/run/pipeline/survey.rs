@@ -13,6 +13,12 @@ impl Pipeline {
         }
     }
 
+    /// The process ended, or became another program.
+    pub(super) fn forget_program(&mut self, pid: u32) {
+        self.directory.forget(pid);
+        self.pythons.forget(pid);
+    }
+
     /// Tells the kernel what holds for a process that is there or just began.
     pub(super) fn survey_process(&mut self, pid: u32) {
         let mut rule = ProcessRule::default();

@@ -122,6 +122,7 @@ fn a_goroutine_that_waits_for_the_next_request_hands_it_to_its_parent() {
         tid,
         goroutine,
         parent_goroutine,
+        ..Actor::default()
     };
     let request = bench.request(on(31, 90, 9), 1);
     let other = bench.request(on(32, 8, 1), 2);

@@ -1,0 +1,204 @@
+//! The interpreter in a process: which mapped file it is, what that exports, and which version it is.
+
+use std::fs::File;
+use std::path::Path;
+
+use object::read::ReadCache;
+use object::{Object, ObjectSegment, ObjectSymbol};
+use spanhound_common::PythonTasks;
+
+use super::memory::Memory;
+use crate::process::elf::file_offset;
+use crate::process::procfs::Procfs;
+
+/// First mapping of a file: where its first byte is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapping {
+    pub(super) start: u64,
+    pub(super) path: String,
+}
+
+/// Addresses of the types whose objects are met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Types {
+    pub(super) type_: u64,
+    pub(super) dictionary: u64,
+    pub(super) module: u64,
+    pub(super) text: u64,
+    pub(super) integer: u64,
+}
+
+/// Exported by the interpreter, by address in the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interpreter {
+    /// `_PyRuntime`
+    pub(super) runtime: u64,
+    pub(super) runtime_bytes: u64,
+    pub(super) types: Types,
+    /// `Py_Version`, since 3.11
+    version: u64,
+    /// Whether there is what came with 3.8, 3.9 and 3.10.
+    has: [bool; 3],
+}
+
+/// The 8 of 3.8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Minor(pub(super) u32);
+
+/// Functions of the stable interface that tell one version from the one before.
+const CAME_WITH: [&str; 3] = ["PyVectorcall_Call", "PyInterpreterState_Get", "PyIter_Send"];
+/// Larger than the runtime state of any version by far.
+const RUNTIME_MAX_BYTES: u64 = 4 << 20;
+
+/// Mappings of files that begin with the file's first byte (proc(5), `maps`).
+pub(super) fn mappings(maps: &str) -> Vec<Mapping> {
+    let mapping = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let (range, _, offset) = (fields.next()?, fields.next()?, fields.next()?);
+        let at = line.find('/')?;
+        let start = u64::from_str_radix(range.split('-').next()?, 16).ok()?;
+        (u64::from_str_radix(offset, 16).ok()? == 0).then(|| Mapping {
+            start,
+            path: line[at..].to_owned(),
+        })
+    };
+    maps.lines().filter_map(mapping).collect()
+}
+
+/// A `libpython3` where there is one, the executable itself otherwise.
+pub(super) fn find(procfs: &Procfs, pid: u32, mappings: &[Mapping], executable: &str) -> Option<Interpreter> {
+    let is_library = |mapping: &&Mapping| {
+        let name = mapping.path.rsplit('/').next().unwrap_or_default();
+        name.starts_with("libpython3.") && name.contains(".so.")
+    };
+    if let Some(library) = mappings.iter().find(is_library) {
+        return exported(&procfs.mapped_file(pid, &library.path), library.start);
+    }
+    let mapping = mappings
+        .iter()
+        .find(|mapping| mapping.path.trim_end_matches(" (deleted)") == executable)?;
+    exported(&procfs.executable_file(pid), mapping.start)
+}
+
+fn exported(file: &Path, start: u64) -> Option<Interpreter> {
+    let cache = ReadCache::new(File::open(file).ok()?);
+    let object = object::File::parse(&cache).ok()?;
+    let first = object
+        .segments()
+        .find(|segment| segment.file_range().0 == 0)
+        .map_or(0, |segment| segment.address());
+    let bias = start.wrapping_sub(first);
+    let mut interpreter = Interpreter {
+        runtime: 0,
+        runtime_bytes: 0,
+        types: Types::default(),
+        version: 0,
+        has: [false; 3],
+    };
+    for symbol in object.dynamic_symbols() {
+        let Ok(name) = symbol.name() else { continue };
+        if symbol.is_undefined() {
+            continue;
+        }
+        let address = symbol.address().wrapping_add(bias);
+        match name {
+            "_PyRuntime" => {
+                interpreter.runtime = address;
+                interpreter.runtime_bytes = symbol.size().min(RUNTIME_MAX_BYTES);
+            }
+            "PyType_Type" => interpreter.types.type_ = address,
+            "PyDict_Type" => interpreter.types.dictionary = address,
+            "PyModule_Type" => interpreter.types.module = address,
+            "PyUnicode_Type" => interpreter.types.text = address,
+            "PyLong_Type" => interpreter.types.integer = address,
+            "Py_Version" => interpreter.version = address,
+            _ => {
+                if let Some(at) = CAME_WITH.iter().position(|came| *came == name) {
+                    interpreter.has[at] = true;
+                }
+            }
+        }
+    }
+    let Types {
+        type_,
+        dictionary,
+        module,
+        text,
+        integer,
+    } = interpreter.types;
+    let complete = [interpreter.runtime, type_, dictionary, module, text, integer]
+        .iter()
+        .all(|address| *address != 0);
+    complete.then_some(interpreter)
+}
+
+impl Interpreter {
+    /// `None` before 3.8, and for another major version.
+    pub(super) fn minor_version(&self, memory: &impl Memory) -> Option<Minor> {
+        if self.version != 0 {
+            // As `PY_VERSION_HEX`.
+            let version = memory.word(self.version)?;
+            return (version >> 24 == 3).then_some(Minor((version >> 16) as u32 & 0xFF));
+        }
+        match self.has {
+            [true, false, false] => Some(Minor(8)),
+            [true, true, false] => Some(Minor(9)),
+            [true, true, true] => Some(Minor(10)),
+            _ => None,
+        }
+    }
+}
+
+impl Minor {
+    /// What does not depend on the process. Read from 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1 and 3.13.0.
+    pub(super) fn layout(self) -> Option<PythonTasks> {
+        let name_offset = match self.0 {
+            8 => 120,
+            9 => 160,
+            10 => 168,
+            11 | 12 => 144,
+            13 => 128,
+            _ => return None,
+        };
+        let compact = self.has_compact_keys();
+        Some(PythonTasks {
+            // Eight places: as a number, then as its logarithm.
+            table_size: if compact { 3 } else { 8 },
+            entries_offset: if compact { 40 } else { 48 },
+            closure_offset: if self.0 >= 10 { 72 } else { 48 },
+            items_offset: 24,
+            woken_offset: if self.0 >= 10 { 24 } else { 16 },
+            name_offset,
+            text_offset: self.text_offset() as u32,
+            ..PythonTasks::default()
+        })
+    }
+
+    /// `PyDictKeysObject` since 3.11: sizes as logarithms, and no keys' hashes where all are texts.
+    pub(super) fn has_compact_keys(self) -> bool {
+        self.0 >= 11
+    }
+
+    /// Characters of a text in ASCII, in bytes from its start (`PyASCIIObject`, shorter since 3.12).
+    pub(super) fn text_offset(self) -> u64 {
+        if self.0 >= 12 { 40 } else { 48 }
+    }
+}
+
+/// Where functions of these names begin in the file.
+pub(super) fn function_offsets<const N: usize>(file: &Path, names: [&str; N]) -> Option<[u64; N]> {
+    let cache = ReadCache::new(File::open(file).ok()?);
+    let object = object::File::parse(&cache).ok()?;
+    let mut found = [None; N];
+    for symbol in object.symbols() {
+        let Ok(name) = symbol.name() else { continue };
+        if let Some(at) = names.iter().position(|wanted| *wanted == name) {
+            found[at] = file_offset(&object, symbol.address());
+        }
+    }
+    let mut offsets = [0; N];
+    for (offset, found) in offsets.iter_mut().zip(found) {
+        *offset = found?;
+    }
+    Some(offsets)
+}
