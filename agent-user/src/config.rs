@@ -12,12 +12,12 @@ use crate::kernel::TierChoice;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read the configuration {}: {source}", path.display())]
-    Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("the configuration {} is not valid: {source}", path.display())]
+    #[error("cannot read the configuration {}: {cause}", path.display())]
+    Unreadable { path: PathBuf, cause: std::io::Error },
+    #[error("the configuration {} is not valid: {cause}", path.display())]
     Invalid {
         path: PathBuf,
-        source: Box<toml::de::Error>,
+        cause: Box<toml::de::Error>,
     },
     #[error("configuration: {0}")]
     Contradiction(String),
@@ -119,13 +119,13 @@ impl Config {
     ///
     /// When the file cannot be read, is no TOML, or has a key nobody knows.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Invalid {
+        toml::from_str(&text).map_err(|cause| ConfigError::Invalid {
             path: path.to_owned(),
-            source: Box::new(source),
+            cause: Box::new(cause),
         })
     }
 

@@ -29,13 +29,13 @@ pub struct InferArgs {
 
 #[derive(Debug, Error)]
 pub enum InferError {
-    #[error("{}: {source}", path.display())]
-    Open { path: PathBuf, source: io::Error },
-    #[error("{}, after line {line}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
+    Open { path: PathBuf, cause: io::Error },
+    #[error("{}, after line {line}: {cause}", path.display())]
     Read {
         path: PathBuf,
         line: usize,
-        source: io::Error,
+        cause: io::Error,
     },
     #[error("{}: not one of its lines is a span: {skipped}", path.display())]
     NoSpan { path: PathBuf, skipped: Skipped },
@@ -207,17 +207,17 @@ fn read(path: &Path) -> Result<(Vec<Vec<Span>>, Skipped), InferError> {
     let mut processes: Vec<Vec<Span>> = Vec::new();
     let mut numbers: FxHashMap<String, usize> = FxHashMap::default();
     let mut skipped = Skipped::default();
-    let mut reader = open(path).map_err(|source| InferError::Open {
+    let mut reader = open(path).map_err(|cause| InferError::Open {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
     let mut text = Vec::new();
     for line in 1.. {
         text.clear();
-        let failed = |source| InferError::Read {
+        let failed = |cause| InferError::Read {
             path: path.to_owned(),
             line: line - 1,
-            source,
+            cause,
         };
         let mut limited = reader.by_ref().take(LINE_BYTES as u64);
         if limited.read_until(b'\n', &mut text).map_err(failed)? == 0 {

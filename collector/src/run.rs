@@ -19,11 +19,11 @@ const GRACE: Duration = Duration::from_secs(5);
 pub enum RunError {
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("cannot listen on {address} for {purpose}: {source}")]
+    #[error("cannot listen on {address} for {purpose}: {cause}")]
     Listen {
         address: SocketAddr,
         purpose: &'static str,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     #[error("serving failed: {0}")]
     Serve(String),
@@ -37,10 +37,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), R
     let listen = async |address, purpose| {
         TcpListener::bind(address)
             .await
-            .map_err(|source| RunError::Listen {
+            .map_err(|cause| RunError::Listen {
                 address,
                 purpose,
-                source,
+                cause,
             })
     };
     let grpc = listen(config.grpc_listen, "agents and OTLP over gRPC").await?;

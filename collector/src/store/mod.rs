@@ -48,8 +48,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the store directory {path} is not usable: {source}", path = path.display())]
-    Directory { path: PathBuf, source: std::io::Error },
+    #[error("the store directory {path} is not usable: {cause}", path = path.display())]
+    Directory { path: PathBuf, cause: std::io::Error },
     #[error("the store directory {path} is in use by another collector", path = path.display())]
     InUse { path: PathBuf },
 }
@@ -115,9 +115,9 @@ impl Store {
                 .spawn(move || maintenance.run(works)),
         ];
         let started = threads.into_iter().collect::<Result<Vec<_>, _>>();
-        let threads = started.map_err(|source| OpenError::Directory {
+        let threads = started.map_err(|cause| OpenError::Directory {
             path: shared.config.store.directory.clone(),
-            source,
+            cause,
         })?;
         Ok(Self {
             shared,

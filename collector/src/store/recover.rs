@@ -29,9 +29,9 @@ use std::sync::RwLock;
 /// When the directory cannot be created, locked, read or written.
 pub fn open(config: Config, clock: Clock) -> Result<(Shared, Wal), OpenError> {
     let path = config.store.directory.clone();
-    let unusable = |source| OpenError::Directory {
+    let unusable = |cause| OpenError::Directory {
         path: path.clone(),
-        source,
+        cause,
     };
     for name in ["segments", "wal", "repairs"] {
         fs::create_dir_all(path.join(name)).map_err(unusable)?;
@@ -40,7 +40,7 @@ pub fn open(config: Config, clock: Clock) -> Result<(Shared, Wal), OpenError> {
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path }),
-        Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        Err(TryLockError::Error(cause)) => return Err(unusable(cause)),
     }
     let losses = Losses::default();
     let now_unix_ns = clock();

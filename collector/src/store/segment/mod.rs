@@ -19,17 +19,17 @@ pub const PARTITION_NS: u64 = 3_600_000_000_000;
 /// Why a segment cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
-    #[error("{path}: {source}", path = path.display())]
-    Io { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {cause}", path = path.display())]
+    Io { path: PathBuf, cause: std::io::Error },
+    #[error("{path}: {cause}", path = path.display())]
     Parquet {
         path: PathBuf,
-        source: parquet::errors::ParquetError,
+        cause: parquet::errors::ParquetError,
     },
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {cause}", path = path.display())]
     Arrow {
         path: PathBuf,
-        source: arrow::error::ArrowError,
+        cause: arrow::error::ArrowError,
     },
     #[error("{path}: damaged: {problem}", path = path.display())]
     Damaged { path: PathBuf, problem: &'static str },
@@ -38,7 +38,7 @@ pub enum SegmentError {
 impl SegmentError {
     /// The file is not there: retention removed it while a query was on its way.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+        matches!(self, Self::Io { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound)
     }
 }
 

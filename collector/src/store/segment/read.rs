@@ -135,14 +135,14 @@ impl Opened {
     fn new(path: PathBuf) -> Result<Self, SegmentError> {
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(source) => return Err(SegmentError::Io { path, source }),
+            Err(cause) => return Err(SegmentError::Io { path, cause }),
         };
         match ParquetRecordBatchReaderBuilder::try_new(file) {
             Ok(builder) => Ok(Self {
                 path,
                 builder: builder.with_batch_size(BATCH_ROWS),
             }),
-            Err(source) => Err(SegmentError::Parquet { path, source }),
+            Err(cause) => Err(SegmentError::Parquet { path, cause }),
         }
     }
 
@@ -159,10 +159,10 @@ impl Opened {
             match self.builder.get_row_group_column_bloom_filter(group, 0) {
                 Ok(Some(filter)) if !traces.iter().any(|id| filter.check(&id.to_be_bytes()[..])) => {}
                 Ok(_) => groups.push(group),
-                Err(source) => {
+                Err(cause) => {
                     return Err(SegmentError::Parquet {
                         path: self.path,
-                        source,
+                        cause,
                     });
                 }
             }
@@ -226,7 +226,7 @@ impl Opened {
         let path = self.path;
         let reader = match self.builder.build() {
             Ok(reader) => reader,
-            Err(source) => return Err(SegmentError::Parquet { path, source }),
+            Err(cause) => return Err(SegmentError::Parquet { path, cause }),
         };
         for batch in reader {
             match batch.and_then(&mut each) {
@@ -235,10 +235,10 @@ impl Opened {
                 Err(ArrowError::ParquetError(problem)) => {
                     return Err(SegmentError::Parquet {
                         path,
-                        source: ParquetError::General(problem),
+                        cause: ParquetError::General(problem),
                     });
                 }
-                Err(source) => return Err(SegmentError::Arrow { path, source }),
+                Err(cause) => return Err(SegmentError::Arrow { path, cause }),
             }
         }
         Ok(())

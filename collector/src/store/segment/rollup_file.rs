@@ -68,9 +68,9 @@ struct StoredPresence {
 /// The disk's.
 pub fn write(path: &Path, rollups: &Rollups) -> Result<u64, SegmentError> {
     let content = encode(rollups).encode_to_vec();
-    let io = |source| SegmentError::Io {
+    let io = |cause| SegmentError::Io {
         path: path.to_owned(),
-        source,
+        cause,
     };
     let mut file = File::create(path).map_err(io)?;
     file.write_all(&crc32fast::hash(&content).to_le_bytes())
@@ -90,9 +90,9 @@ pub fn read(path: &Path) -> Result<Rollups, SegmentError> {
     let mut content = Vec::new();
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut content))
-        .map_err(|source| SegmentError::Io {
+        .map_err(|cause| SegmentError::Io {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
     let (checksum, content) = content.split_first_chunk().ok_or_else(|| damaged("too short"))?;
     if u32::from_le_bytes(*checksum) != crc32fast::hash(content) {

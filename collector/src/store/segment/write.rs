@@ -120,9 +120,9 @@ fn write_files(
 ) -> Result<u64, SegmentError> {
     let path = segment.spans_path(directory);
     let partition = path.parent().unwrap_or(directory);
-    let io = |source| SegmentError::Io {
+    let io = |cause| SegmentError::Io {
         path: partition.to_owned(),
-        source,
+        cause,
     };
     fs::create_dir_all(partition).map_err(io)?;
     let mut bytes = write_parquet(
@@ -156,20 +156,20 @@ fn write_parquet<T>(
     chunks: impl Iterator<Item = T>,
     to_batch: impl Fn(T) -> Result<RecordBatch, arrow::error::ArrowError>,
 ) -> Result<u64, SegmentError> {
-    let io = |source| SegmentError::Io {
+    let io = |cause| SegmentError::Io {
         path: path.to_owned(),
-        source,
+        cause,
     };
-    let parquet = |source| SegmentError::Parquet {
+    let parquet = |cause| SegmentError::Parquet {
         path: path.to_owned(),
-        source,
+        cause,
     };
     let file = File::create(path).map_err(io)?;
     let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(parquet)?;
     for chunk in chunks {
-        let batch = to_batch(chunk).map_err(|source| SegmentError::Arrow {
+        let batch = to_batch(chunk).map_err(|cause| SegmentError::Arrow {
             path: path.to_owned(),
-            source,
+            cause,
         })?;
         writer.write(&batch).map_err(parquet)?;
     }
