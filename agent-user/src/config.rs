@@ -61,6 +61,8 @@ pub struct CaptureConfig {
     pub connections: u32,
     pub udp: bool,
     pub unix: bool,
+    /// Breakpoints (uprobes) in programs whose links reading alone cannot give: Go's HTTP client.
+    pub user_probes: bool,
 }
 
 /// Which processes are watched. A rule names what must match; an empty list of includes stands for everything.
@@ -110,6 +112,7 @@ impl Default for CaptureConfig {
             connections: settings.connections,
             udp: settings.udp,
             unix: settings.unix,
+            user_probes: true,
         }
     }
 }
@@ -169,6 +172,15 @@ mod tests {
         let config = parse("").unwrap();
         assert_eq!(config, Config::default());
         config.check().unwrap();
+    }
+
+    #[test]
+    fn the_user_guide_shows_the_defaults() {
+        let guide = include_str!("../../docs/USER_GUIDE.md");
+        let section = guide.split_once("## The agent's configuration").unwrap().1;
+        let shown = section.split_once("```toml").unwrap().1;
+        let shown = shown.split_once("```").unwrap().0;
+        assert_eq!(parse(shown).unwrap(), Config::default());
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub enum Order {
 pub struct Pipeline {
     directory: Directory,
     selection: Selection,
+    user_probes: bool,
     connections: Connections,
     serial: u32,
     settings: Settings,
@@ -89,6 +90,7 @@ impl Pipeline {
         Self {
             directory,
             selection: Selection::new(&config.select),
+            user_probes: config.capture.user_probes,
             // Twice the kernel's number: the kernel forgets first, and shows a connection it forgot under a new id.
             connections: Connections::new(2 * config.capture.connections as usize),
             serial: 0,

@@ -40,7 +40,10 @@ impl Pipeline {
         if rule.flags != 0 {
             self.order(Order::SetProcess { pid, rule });
         }
-        if is_go && let Some(functions) = self.directory.go_functions(pid) {
+        if self.user_probes
+            && is_go
+            && let Some(functions) = self.directory.go_functions(pid)
+        {
             self.order(Order::WatchGo { pid, functions });
         }
     }
