@@ -1,8 +1,10 @@
 //! Link layer: what lies between the capture's link type and the IP packet.
 //!
 //! Enters: a link type and the bytes of a packet. Leaves: the bytes from the IP header on, or nothing where the packet
-//! carries something else. Bounded: at most [`MAX_LABELS`] VLAN tags and MPLS labels. Deliberately absent: 802.11,
-//! and everything that is not IP.
+//! carries something else. Bounded: at most [`MAX_LABELS`] VLAN tags and MPLS labels. Deliberately absent: everything
+//! that is not IP.
+
+use super::wireless;
 
 /// VLAN tags and MPLS labels one packet may carry.
 const MAX_LABELS: usize = 8;
@@ -18,6 +20,21 @@ pub fn ip_packet(link_type: i32, bytes: &[u8]) -> Option<&[u8]> {
         1 => ethernet(bytes),
         // PPP, with or without the address and control bytes; PPP over HDLC.
         9 | 50 => ppp(bytes),
+        // The same behind a byte for the direction; PPP over Ethernet without Ethernet.
+        204 => ppp(bytes.get(1..)?),
+        51 => ppp(bytes.get(6..)?),
+        // Token Ring (no source route), FDDI and ATM (RFC 2684): LLC and SNAP behind their addresses.
+        6 => snap(bytes.get(14..)?),
+        10 => snap(bytes.get(13..)?),
+        100 => snap(bytes),
+        105 | 119 | 127 | 163 | 192 => snap(wireless::llc(link_type, bytes)?),
+        // BSD's packet filter log, its length in front and padded to words; its IPsec interface.
+        117 => raw(bytes.get(usize::from(*bytes.first()?).next_multiple_of(4)..)?),
+        109 => raw(bytes.get(12..)?),
+        // IP over FireWire, of macOS: two long addresses.
+        138 => by_ethertype(half(bytes, 16)?, bytes.get(18..)?),
+        239 => netfilter_log(bytes),
+        258 => packet_tap(bytes),
         // Cisco HDLC: address, control, EtherType.
         104 => by_ethertype(half(bytes, 2)?, bytes.get(4..)?),
         // Raw IP, under the number of the file format and those of some systems' captures.
@@ -48,6 +65,14 @@ pub fn by_ethertype(ethertype: u16, payload: &[u8]) -> Option<&[u8]> {
             0x8847 | 0x8848 => return mpls(payload),
             // PPPoE session: version, code, session, length, then PPP.
             0x8864 => return ppp(payload.get(6..)?),
+            // Cisco metadata: version, length in words of four, options; then another type.
+            0x8909 => {
+                let bytes = 4 + usize::from(*payload.get(1)?) * 4;
+                ethertype = half(payload, bytes - 2)?;
+                payload = payload.get(bytes..)?;
+            }
+            // Provider backbone bridging: a service tag, then the customer's frame.
+            0x88e7 => return ethernet_once(payload.get(4..)?),
             // Transparent Ethernet bridging.
             0x6558 => return ethernet_once(payload),
             // 802.3 with a length: LLC, and SNAP where it says so.
@@ -67,6 +92,36 @@ fn ethernet_once(bytes: &[u8]) -> Option<&[u8]> {
         ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => raw(bytes.get(14..)?),
         0x8100 => raw(bytes.get(18..)?),
         _ => None,
+    }
+}
+
+/// An LLC header for SNAP, then an EtherType.
+fn snap(bytes: &[u8]) -> Option<&[u8]> {
+    by_ethertype(half(bytes.strip_prefix(&[0xaa, 0xaa, 3])?, 3)?, bytes.get(8..)?)
+}
+
+/// Linux's NFLOG: an address family, then attributes in the byte order of the host, of which one is the packet.
+fn netfilter_log(bytes: &[u8]) -> Option<&[u8]> {
+    const PAYLOAD: u16 = 9;
+    let mut rest = bytes.get(4..)?;
+    loop {
+        let [l0, l1, k0, k1] = *rest.first_chunk()?;
+        let length = usize::from(u16::from_le_bytes([l0, l1]));
+        let kind = u16::from_le_bytes([k0, k1]) & 0x7fff;
+        if kind == PAYLOAD {
+            return raw(rest.get(4..length.min(rest.len()))?);
+        }
+        rest = rest.get(length.max(4).next_multiple_of(4)..)?;
+    }
+}
+
+/// macOS's PKTAP: its own length and the link type of what follows, little endian.
+fn packet_tap(bytes: &[u8]) -> Option<&[u8]> {
+    let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (length, link_type) = (usize::try_from(word(0)?).ok()?, i32::try_from(word(8)?).ok()?);
+    match link_type {
+        258 => None,
+        _ => ip_packet(link_type, bytes.get(length.max(12)..)?),
     }
 }
 
@@ -115,6 +170,7 @@ mod tests {
     use super::*;
 
     const IP: &[u8] = &[0x45, 0, 0, 20];
+    const SNAP: [u8; 8] = [0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
 
     fn framed(parts: &[&[u8]]) -> Vec<u8> {
         parts.concat()
@@ -161,6 +217,28 @@ mod tests {
             (101, IP.to_vec()),
             (12, IP.to_vec()),
             (228, IP.to_vec()),
+            (204, framed(&[&[1, 0xff, 3, 0, 0x21], IP])),
+            (51, framed(&[&[0x11, 0, 0, 1, 0, 6, 0, 0x21], IP])),
+            (6, framed(&[&[0x10, 0x40], addresses, &SNAP, IP])),
+            (10, framed(&[&[0x50], addresses, &SNAP, IP])),
+            (100, framed(&[&SNAP, IP])),
+            (105, framed(&[&[8, 2], &[0; 22], &SNAP, IP])),
+            (117, framed(&[&[61, 2], &[0; 62], IP])),
+            (109, framed(&[&[2], &[0; 11], IP])),
+            (138, framed(&[&[0; 16], &[8, 0], IP])),
+            (
+                239,
+                framed(&[&[2, 0, 0, 0], &[6, 0, 1, 0, 9, 9, 0, 0], &[8, 0, 9, 0], IP]),
+            ),
+            (
+                258,
+                framed(&[&[16, 0, 0, 0, 1, 0, 0, 0, 101, 0, 0, 0, 0, 0, 0, 0], IP]),
+            ),
+            (1, framed(&[addresses, &[0x89, 9, 1, 1, 0, 1, 0, 5, 8, 0], IP])),
+            (
+                1,
+                framed(&[addresses, &[0x88, 0xe7, 0, 0, 0, 1], addresses, &[8, 0], IP]),
+            ),
             (113, framed(&[&[0; 14], &[8, 0], IP])),
             (276, framed(&[&[8, 0], &[0; 18], IP])),
         ];

@@ -12,6 +12,7 @@ pub mod link_layer;
 pub mod packet;
 pub mod reassembly;
 mod tunnel;
+mod wireless;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};

@@ -16,11 +16,9 @@ use crate::event::TimeNs;
 
 /// IP datagrams that wait for their other fragments, at most 64 KiB each.
 pub const MAX_OPEN_DATAGRAMS: usize = 256;
-/// Tunnels (IP in IP, GRE, VXLAN, GENEVE) inside each other.
+/// Tunnels (IP in IP, GRE, those in UDP) inside each other.
 pub const MAX_TUNNELS: usize = 4;
 
-const VXLAN_PORT: u16 = 4789;
-const GENEVE_PORT: u16 = 6081;
 const UDP_HEADER_BYTES: usize = 8;
 
 /// A TCP segment or UDP datagram.
@@ -205,16 +203,13 @@ impl PacketReader {
                 Err(_) => self.counters.malformed += 1,
             },
             IpNumber::UDP => match UdpHeaderSlice::from_slice(payload) {
-                Ok(header) if header.destination_port() == VXLAN_PORT => {
-                    self.tunnel(carrier, payload.get(16..).and_then(link_layer::ethernet), visit);
+                Ok(header) => {
+                    let (from, to) = (header.source_port(), header.destination_port());
+                    match tunnel::in_datagram(from, to, &payload[UDP_HEADER_BYTES..]) {
+                        Some(inner) => self.tunnel(carrier, Some(inner), visit),
+                        None => visit(carrier.udp(&header, on_wire, payload)),
+                    }
                 }
-                Ok(header) if header.destination_port() == GENEVE_PORT => {
-                    let inner = payload
-                        .get(UDP_HEADER_BYTES..)
-                        .and_then(tunnel::generic_encapsulation);
-                    self.tunnel(carrier, inner, visit);
-                }
-                Ok(header) => visit(carrier.udp(&header, on_wire, payload)),
                 Err(_) => self.counters.malformed += 1,
             },
             IpNumber::IPV4 | IpNumber::IPV6 => self.tunnel(carrier, Some(payload), visit),
