@@ -4,6 +4,8 @@
 //! Enters: bytes that begin with a message. Leaves: [`Header`]s. Bounded: copies nothing; names up to
 //! [`MAX_NAME_BYTES`]. Deliberately absent: arguments and results.
 
+use super::json;
+use crate::protocol::compression::Algorithm;
 use crate::protocol::reader::Reader;
 
 const MAX_NAME_BYTES: usize = 512;
@@ -23,6 +25,7 @@ pub(super) enum Kind {
 pub(super) enum Encoding {
     Binary,
     Compact,
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +46,23 @@ pub(super) struct Header<'a> {
 pub(super) enum Read<'a> {
     NeedMore,
     Broken,
-    /// A frame whose content is transformed (compressed): nothing of it can be read.
-    Sealed {
-        frame_bytes: usize,
-    },
+    /// A frame whose content is transformed.
+    Sealed(Sealed),
     Header(Header<'a>),
+}
+
+/// A message that is compressed behind its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) frame_bytes: usize,
+    pub(super) message_at: usize,
+    /// `None` for a transformation that is not known, and for several.
+    pub(super) algorithm: Option<Algorithm>,
+}
+
+/// Reads the header of an unsealed message.
+pub(super) fn unsealed(bytes: &[u8]) -> Read<'_> {
+    message(bytes, 0, None)
 }
 
 /// Reads the header `bytes` begin with.
@@ -58,6 +73,7 @@ pub(super) fn read(bytes: &[u8]) -> Read<'_> {
     match first {
         [0x80, 1, ..] => message(bytes, 0, None),
         [0x82, version, ..] if version & 0x1f == 1 => message(bytes, 0, None),
+        [b'[', b'1', b',', b'"'] => json_message(bytes, 0, None),
         _ => {
             let length = u32::from_be_bytes(*first);
             let unframed = old_message(bytes, 0, None);
@@ -87,6 +103,7 @@ fn framed(bytes: &[u8], frame_bytes: usize) -> Read<'_> {
     let inner = &bytes[..bytes.len().min(frame_bytes)];
     match inner[4] {
         0x80 | 0x82 => message(inner, 4, Some(frame_bytes)),
+        b'[' => json_message(inner, 4, Some(frame_bytes)),
         _ => old_message(inner, 4, Some(frame_bytes)),
     }
 }
@@ -106,7 +123,20 @@ fn with_headers(bytes: &[u8], frame_bytes: usize) -> Read<'_> {
         return Read::NeedMore;
     };
     if transforms > 0 {
-        return Read::Sealed { frame_bytes };
+        let Some(transform) = reader.varint() else {
+            return Read::NeedMore;
+        };
+        let algorithm = match (transforms, transform) {
+            (1, 1) => Some(Algorithm::Zlib),
+            (1, 3) => Some(Algorithm::Snappy),
+            (1, 5) => Some(Algorithm::Zstd),
+            _ => None,
+        };
+        return Read::Sealed(Sealed {
+            frame_bytes,
+            message_at,
+            algorithm,
+        });
     }
     if bytes.len() < message_at {
         return Read::NeedMore;
@@ -215,6 +245,29 @@ fn compact_message(bytes: &[u8], at: usize, frame_bytes: Option<usize>) -> Read<
     })
 }
 
+fn json_message(bytes: &[u8], at: usize, frame_bytes: Option<usize>) -> Read<'_> {
+    let inner = bytes.get(at..).unwrap_or_default();
+    let Some(head) = json::head(inner) else {
+        let is_over = inner.len() > MAX_NAME_BYTES || frame_bytes.is_some_and(|frame| bytes.len() >= frame);
+        return if is_over { Read::Broken } else { Read::NeedMore };
+    };
+    match (
+        kind(head.kind),
+        name(&mut Reader::new(head.name), head.name.len() as u64),
+    ) {
+        (Some(kind), Ok(name)) => Read::Header(Header {
+            kind,
+            encoding: Encoding::Json,
+            strict: true,
+            name,
+            sequence: head.sequence,
+            body_at: at + head.body_at,
+            frame_bytes,
+        }),
+        _ => Read::Broken,
+    }
+}
+
 fn kind(number: u8) -> Option<Kind> {
     Some(match number {
         1 => Kind::Call,
@@ -284,7 +337,37 @@ mod tests {
 
     #[test]
     fn compressed_frames_are_sealed() {
-        let bytes = b"\0\0\0\x14\x0f\xff\0\0\0\0\0\x07\0\x01\0\x01\x01\0........";
-        assert_eq!(read(bytes), Read::Sealed { frame_bytes: 24 });
+        for (transform, algorithm) in [(1, Some(Algorithm::Zlib)), (4, None)] {
+            let bytes = [
+                &b"\0\0\0\x14\x0f\xff\0\0\0\0\0\x07\0\x01\0\x01"[..],
+                &[transform],
+                b"\0........",
+            ]
+            .concat();
+            let sealed = Sealed {
+                frame_bytes: 24,
+                message_at: 18,
+                algorithm,
+            };
+            assert_eq!(read(&bytes), Read::Sealed(sealed));
+        }
+    }
+
+    #[test]
+    fn json_names_its_call() {
+        let bytes = b"[1,\"Calc:add\",1,7,{\"1\":{\"i32\":1}}]";
+        for at in [0, 4] {
+            let bytes = [&(bytes.len() as u32).to_be_bytes()[..at], bytes].concat();
+            let Read::Header(header) = read(&bytes) else {
+                panic!("{bytes:?}")
+            };
+            assert_eq!(
+                (header.name, header.sequence, header.kind),
+                ("Calc:add", 7, Kind::Call)
+            );
+            for cut in 0..header.body_at {
+                assert_eq!(read(&bytes[..cut]), Read::NeedMore, "{cut}");
+            }
+        }
     }
 }

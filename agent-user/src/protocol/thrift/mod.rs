@@ -1,15 +1,17 @@
-//! Apache Thrift: binary (with and without version) and compact encoding, framed, unframed and with headers.
+//! Apache Thrift: binary (with and without version), compact and JSON encoding, framed, unframed and with headers.
 //!
 //! Enters: messages. Leaves: calls with their replies, by sequence number and name; one-way calls. Bounded:
-//! [`HEAD_BYTES`] of a framed message are read; an unframed one must be followed to its end. Deliberately absent:
-//! arguments, results, and JSON encoding.
+//! [`HEAD_BYTES`] of a framed message are read, and as many of what a compressed one holds; an unframed one must be followed
+//! to its end. Deliberately absent: arguments, results; Thrift in HTTP's bodies, which is HTTP.
 
 mod header;
+mod json;
 mod value;
 
 use compact_str::{CompactString, format_compact};
 
-use self::header::{Header, Kind, Read};
+use self::header::{Header, Kind, Read, Sealed};
+use super::compression;
 use super::table::{Definition, Family};
 use super::{
     Class, Ends, LostReason, Message, Opening, Outcome, Pairing, Parser, Recovery, Resync, Side, Step, Value,
@@ -53,7 +55,7 @@ fn score(side: Side, bytes: &[u8]) -> Verdict {
     let header = match header::read(bytes) {
         Read::NeedMore => return Verdict::NeedMore,
         Read::Broken => return Verdict::Reject,
-        Read::Sealed { .. } => return Verdict::Score(60),
+        Read::Sealed(_) => return Verdict::Score(60),
         Read::Header(header) => header,
     };
     if !is_from(side, header.kind) {
@@ -140,7 +142,7 @@ impl Thrift {
         let header = match header::read(bytes) {
             Read::NeedMore => return Step::NeedMore,
             Read::Broken => return self.lost(),
-            Read::Sealed { frame_bytes } => return Step::Skip(frame_bytes as u64),
+            Read::Sealed(sealed) => return self.sealed(side, sealed, bytes, is_cut),
             Read::Header(header) if is_from(side, header.kind) => header,
             Read::Header(_) => return self.lost(),
         };
@@ -149,23 +151,48 @@ impl Thrift {
             return self.lost();
         }
         let (consumed, ends) = match (header.frame_bytes, body.length) {
-            (Some(frame_bytes), _) => {
-                let head_bytes = frame_bytes.min(HEAD_BYTES.max(header.body_at));
-                if bytes.len() < head_bytes && !is_cut {
-                    return Step::NeedMore;
-                }
-                let consumed = head_bytes.min(bytes.len());
-                let rest = (frame_bytes - consumed) as u64;
-                (consumed, if rest > 0 { Ends::After(rest) } else { Ends::Here })
-            }
+            (Some(frame_bytes), _) => match frame_head(frame_bytes, header.body_at, bytes, is_cut) {
+                Some(head) => head,
+                None => return Step::NeedMore,
+            },
             (None, Some(length)) => (header.body_at + length, Ends::Here),
             (None, None) if is_cut => (bytes.len(), Ends::Here),
             (None, None) => return Step::NeedMore,
         };
+        self.told(side, &header, &body, consumed, ends)
+    }
+
+    /// A compressed frame: what it holds is read, as far as it is at hand.
+    fn sealed(&mut self, side: Side, sealed: Sealed, bytes: &[u8], is_cut: bool) -> Step {
+        let Some((consumed, ends)) = frame_head(sealed.frame_bytes, sealed.message_at, bytes, is_cut) else {
+            return Step::NeedMore;
+        };
+        let compressed = bytes.get(sealed.message_at..consumed).unwrap_or_default();
+        let inner = sealed
+            .algorithm
+            .map(|algorithm| compression::beginning(algorithm, compressed, HEAD_BYTES))
+            .unwrap_or_default();
+        match header::unsealed(&inner) {
+            Read::Header(header) if is_from(side, header.kind) => {
+                let body = value::read(&inner[header.body_at..], header.encoding);
+                self.told(side, &header, &body, consumed, ends)
+            }
+            _ => Step::Skip(sealed.frame_bytes as u64),
+        }
+    }
+
+    fn told(
+        &mut self,
+        side: Side,
+        header: &Header<'_>,
+        body: &value::Body<'_>,
+        consumed: usize,
+        ends: Ends,
+    ) -> Step {
         let message = if side == Side::Client {
-            Some(self.call(&header))
+            Some(self.call(header))
         } else {
-            self.reply(&header, &body)
+            self.reply(header, body)
         };
         match (message, ends) {
             (Some(mut message), ends) => {
@@ -176,6 +203,17 @@ impl Thrift {
             (None, _) => Step::Consumed(consumed),
         }
     }
+}
+
+/// How many bytes of a frame are read, and what of it follows; `None` where more of them are to come.
+fn frame_head(frame_bytes: usize, body_at: usize, bytes: &[u8], is_cut: bool) -> Option<(usize, Ends)> {
+    let head_bytes = frame_bytes.min(HEAD_BYTES.max(body_at));
+    if bytes.len() < head_bytes && !is_cut {
+        return None;
+    }
+    let consumed = head_bytes.min(bytes.len());
+    let rest = (frame_bytes - consumed) as u64;
+    Some((consumed, if rest > 0 { Ends::After(rest) } else { Ends::Here }))
 }
 
 impl Parser for Thrift {
@@ -209,10 +247,55 @@ impl Parser for Thrift {
 
 #[cfg(test)]
 mod tests {
+    use crate::protocol::scripted::{client, expect, server};
     use crate::protocol::{Protocol, harness};
 
     #[test]
     fn recorded_conversations() {
         harness::check(Protocol::Thrift);
+    }
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [&(message.len() as u32).to_be_bytes(), message].concat()
+    }
+
+    #[test]
+    fn compressed_calls_are_named() {
+        use std::io::Write;
+        let sealed = |message: &[u8]| {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(message).unwrap();
+            let compressed = encoder.finish().unwrap();
+            framed(&[b"\x0f\xff\0\0\0\0\0\x07\0\x01\0\x01\x01\0", &compressed[..]].concat())
+        };
+        let turns = [
+            client(sealed(b"\x80\x01\0\x01\0\0\0\x04ping\0\0\0\x07\0")),
+            server(sealed(
+                b"\x80\x01\0\x03\0\0\0\x04ping\0\0\0\x07\x0b\0\x01\0\0\0\x03bad\0",
+            )),
+        ];
+        expect(Protocol::Thrift, &turns, &["ping ping -> EXCEPTION !bad"]);
+    }
+
+    #[test]
+    fn calls_in_json_are_named() {
+        for frame in [framed, |message: &[u8]| message.to_vec()] {
+            let turns = [
+                client(frame(br#"[1,"Calc:add",1,7,{"1":{"i32":1}}]"#)),
+                server(frame(br#"[1,"add",2,7,{"0":{"i32":2}}]"#)),
+                client(frame(br#"[1,"log",4,8,{}]"#)),
+                client(frame(br#"[1,"div",1,9,{}]"#)),
+                server(frame(br#"[1,"div",3,9,{"1":{"str":"by zero"}}]"#)),
+            ];
+            expect(
+                Protocol::Thrift,
+                &turns,
+                &[
+                    "add Calc:add -> REPLY",
+                    "log log -> ",
+                    "div div -> EXCEPTION !by zero",
+                ],
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! [`MAX_VALUES`] values. Deliberately absent: field names (the wire has none) and values.
 
 use super::header::Encoding;
+use super::json;
 use crate::protocol::reader::Reader;
 
 const MAX_DEPTH: u8 = 32;
@@ -45,6 +46,9 @@ struct Walk<'a> {
 }
 
 pub(super) fn read(bytes: &[u8], encoding: Encoding) -> Body<'_> {
+    if encoding == Encoding::Json {
+        return json::body(bytes);
+    }
     let mut walk = Walk {
         reader: Reader::new(bytes),
         encoding,
@@ -210,6 +214,7 @@ fn text_of(bytes: &[u8], encoding: Encoding) -> &str {
     let length_read = match encoding {
         Encoding::Binary => reader.u32().map(u64::from),
         Encoding::Compact => reader.varint(),
+        Encoding::Json => None,
     };
     length_read
         .and_then(|_| std::str::from_utf8(reader.rest()).ok())
