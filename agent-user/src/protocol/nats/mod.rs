@@ -5,6 +5,7 @@
 //! [`MAX_OPEN`] reply subjects remembered; no payload kept. Deliberately absent: cluster, leaf node and WebSocket
 //! protocols, and what JetStream writes into payloads.
 //!
+//! After a loss, a message on an inbox that no known request named is an answer whose request was not seen.
 //! CONNECT is answered by the PONG to the PING that every client sends with it, by `+OK`, or by `-ERR`.
 
 mod detect;
@@ -20,7 +21,8 @@ use self::line::{Line, Moved, Read};
 use super::context::ContextReader;
 use super::table::{Definition, Family};
 use super::{
-    Class, Ends, Intent, LostReason, Message, Next, Outcome, Pairing, Parser, Resync, Side, Step, Value,
+    Class, Ends, Intent, LostReason, Message, Next, Outcome, Pairing, Parser, Recovery, Resync, Side, Step,
+    Value,
 };
 
 pub(super) static DEFINITION: Definition = Definition {
@@ -31,6 +33,8 @@ pub(super) static DEFINITION: Definition = Definition {
     capture_prefix_bytes: 1024,
 };
 
+/// How the reply subjects begin that clients make up.
+const INBOX: &str = "_INBOX.";
 /// Reply subjects remembered of either side.
 const MAX_OPEN: usize = 1024;
 /// Headers longer than this are skipped unread.
@@ -45,6 +49,8 @@ struct Nats {
     verbose: bool,
     /// CONNECT waits for its answer, and the PING after it is part of it.
     connecting: bool,
+    /// Requests may have passed unseen.
+    incomplete: bool,
 }
 
 /// What one side asked for.
@@ -235,6 +241,10 @@ impl Nats {
             asked.remove(place);
             return Message::new(Class::Response, id(Kind::Reply, side.peer(), subject), Ends::Here);
         }
+        if self.incomplete && moved.subject.starts_with(INBOX) {
+            // The answer to a request that was not seen.
+            return Message::new(Class::Response, id(Kind::Reply, side.peer(), subject), Ends::Here);
+        }
         if let Some(reply) = moved.reply {
             let replies = &mut self.sides[side as usize].replies;
             if replies.len() >= MAX_OPEN {
@@ -347,13 +357,18 @@ impl Parser for Nats {
         self.read(side, bytes, true)
     }
 
+    fn gap(&mut self, _: Side, _: u64) -> Recovery {
+        self.incomplete = true;
+        Recovery::Resync
+    }
+
     fn resync(&mut self, side: Side, bytes: &[u8], at_write: bool) -> Resync {
         // Answers to what was missed would be taken for answers to what comes.
         for asked in &mut self.sides {
             asked.commands.answered = asked.commands.sent;
             asked.pings.answered = asked.pings.sent;
         }
-        self.connecting = false;
+        (self.connecting, self.incomplete) = (false, true);
         let is_line = |at: &usize| matches!(line::read(side, &bytes[*at..]), Read::Line(..));
         let starts = memchr::memchr_iter(b'\n', bytes).map(|end| end + 1);
         let found = at_write.then_some(0).into_iter().chain(starts).find(is_line);

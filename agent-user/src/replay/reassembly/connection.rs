@@ -122,7 +122,10 @@ impl Connection {
 
     /// Stragglers of a closed connection bring nothing; data from elsewhere in sequence space is another connection's.
     fn after_close(&mut self, from: End, segment: &Segment<'_>, tcp: TcpFields) -> Taken {
-        if segment.length == 0 || self.halves[from as usize].is_near(tcp.sequence) {
+        if segment.length == 0 {
+            return Taken::Yes;
+        }
+        if self.halves[from as usize].is_near(tcp.sequence) {
             return Taken::Repeated;
         }
         self.strange += 1;
