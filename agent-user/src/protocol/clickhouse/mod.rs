@@ -46,6 +46,10 @@ struct ClickHouse {
     greeting: [bool; 2],
     /// The lower of both ends'.
     revision: u64,
+    /// A greeting was not seen: the revision is what the server's packets fit.
+    unsure: bool,
+    /// Bytes of the server were shown since the last query.
+    answering: bool,
     database: CompactString,
     /// Queries and pings that are not answered.
     pending: VecDeque<bool>,
@@ -63,6 +67,8 @@ impl ClickHouse {
             settings: settings.clone(),
             greeting: [true; 2],
             revision: REVISION,
+            unsure: false,
+            answering: true,
             database: CompactString::default(),
             pending: VecDeque::new(),
             blind: false,
@@ -86,7 +92,8 @@ impl ClickHouse {
         if self.greeting[Side::Client as usize] {
             return self.client_hello(bytes, cut);
         }
-        let is_query = kind == 1 && (self.pending.is_empty() || self.blind);
+        // A query before the last one's answer: nothing of that is to be seen, or it passed unread.
+        let is_query = kind == 1 && (self.pending.is_empty() || self.blind || !self.answering);
         match kind {
             1 if is_query => self.query(bytes, cut),
             4 if bytes.len() == 1 && self.pending.is_empty() => {
@@ -117,12 +124,15 @@ impl ClickHouse {
     fn query(&mut self, bytes: &[u8], cut: bool) -> Step {
         let found = packet::query_text(bytes);
         let whole = found.is_some_and(|(_, whole)| whole);
-        if !whole && !cut && bytes.len() < QUERY_WANTED_BYTES {
+        // Another byte of a query's data may look like this one: then nothing is waited for.
+        let is_due = self.pending.is_empty() || self.blind;
+        if !whole && !cut && is_due && bytes.len() < QUERY_WANTED_BYTES {
             return Step::NeedMore;
         }
         let Some((text, _)) = found else {
             return Step::Consumed(bytes.len());
         };
+        self.answering = false;
         self.over |= self.blind && !self.pending.is_empty();
         self.pending.push_back(true);
         let statement = statement::normalise(text, Dialect::ClickHouse, self.settings.keep_literals, !whole);
@@ -167,11 +177,18 @@ impl ClickHouse {
             };
         }
         if self.blind {
+            self.answering = true;
             return self.look_for_end(bytes);
         }
         if self.pending.is_empty() && bytes[0] != 2 {
             self.bytes += bytes.len() as u64;
             return Step::Consumed(bytes.len());
+        }
+        self.answering = true;
+        if self.unsure
+            && let Some(revision) = packet::fitting_revision(bytes, self.revision)
+        {
+            self.revision = revision;
         }
         match packet::server_packet(bytes, self.revision) {
             Err(Stop::Short) if bytes.len() < HELD_MAX_BYTES => Step::NeedMore,
@@ -298,6 +315,7 @@ impl Parser for ClickHouse {
         }
         if packet::hello(side, bytes, self.revision).is_err() {
             self.greeting[side as usize] = false;
+            self.unsure = true;
         }
         Resync::At(0)
     }

@@ -247,6 +247,25 @@ pub(super) fn server_packet(bytes: &[u8], revision: u64) -> Result<(Said<'_>, us
     Ok((said, walk.at))
 }
 
+/// The revision, `newest` at most, in which `bytes` are packets up to their last byte; tried are those that differ in what is
+/// read here.
+pub(super) fn fitting_revision(bytes: &[u8], newest: u64) -> Option<u64> {
+    let fits = |revision: &u64| {
+        let mut rest = bytes;
+        while let Ok((_, length)) = server_packet(rest, *revision) {
+            rest = &rest[length..];
+            if rest.is_empty() {
+                return true;
+            }
+        }
+        false
+    };
+    [54_469, 54_467, 54_462, 54_459, 54_453, 54_419]
+        .into_iter()
+        .map(|revision| newest.min(revision))
+        .find(fits)
+}
+
 /// Bytes at the end of a write in which the packets that close a result are looked for.
 const CLOSING_BYTES: usize = 4 << 10;
 

@@ -150,6 +150,37 @@ fn a_result_too_large_to_be_held_ends_where_the_server_says_so() {
 }
 
 #[test]
+fn a_session_joined_in_the_middle_is_read_in_the_revision_it_fits() {
+    // Progress of revision 54,419 has three numbers, of 54,467 seven.
+    let progress = vec![3, 1, 2, 3];
+    let turns = [
+        client(query("SELECT 1")),
+        server([data(0), data(2), progress.clone(), vec![5]].concat()),
+        client(query("SELECT 2")),
+        server([data(0), progress, data(3), vec![5]].concat()),
+    ];
+    let played = play(&turns, false, usize::MAX);
+    assert_eq!(played.lines, ["SELECT SELECT ? -> OK", "SELECT SELECT ? -> OK"]);
+    assert_eq!(
+        played.attribute(1, "db.response.returned_rows"),
+        Some(Value::Int(3))
+    );
+}
+
+#[test]
+fn queries_nobody_is_seen_to_answer_are_all_told() {
+    let mut turns = greetings();
+    turns.truncate(1);
+    turns.extend([
+        client(query("SELECT a")),
+        client(query("SELECT b")),
+        client(query("SELECT c")),
+    ]);
+    let played = play(&turns, true, usize::MAX);
+    assert_eq!(played.lines.len(), 3, "{:?}", played.lines);
+}
+
+#[test]
 fn refused_sessions_are_told() {
     let exception = [
         vec![2, 193, 0, 0, 0],
