@@ -11,7 +11,7 @@ use super::linker::Linker;
 use super::record::Parent;
 use super::{Confidence, Decision, ExchangeId, Method};
 use crate::event::TimeNs;
-use crate::protocol::Side;
+use crate::protocol::{PropagatedContext, Side};
 
 /// How long a chain of calls inside one host may get before its end is taken for a root.
 const TRACE_DEPTH: usize = 64;
@@ -64,6 +64,23 @@ impl Linker {
         };
         if exchange.parent == Parent::Undecided {
             let link = ladder::parent_from_header(exchange.context.as_deref());
+            self.set_parent(id, link);
+        }
+    }
+
+    /// The answer to a call delivers a message with trace headers: its sender is the call's parent where there is no other.
+    /// Before the call is reported as finished.
+    pub fn delivered(&mut self, id: ExchangeId, context: &PropagatedContext) {
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        let is_open = exchange.end_ns.is_none() && exchange.trace_id == 0;
+        if !is_open || exchange.context.is_some() || exchange.parent != Parent::None {
+            return;
+        }
+        exchange.context = Some(Box::new(context.clone()));
+        let link = ladder::parent_from_header(Some(context));
+        if link.parent != Parent::None {
             self.set_parent(id, link);
         }
     }

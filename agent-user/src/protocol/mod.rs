@@ -218,7 +218,8 @@ pub struct Message {
     pub status: CompactString,
     pub outcome: Outcome,
     pub attributes: Attributes,
-    /// Trace headers found in the message, for the `header` rung.
+    /// Trace headers found in the message, for the `header` rung. On a response, those of the one message it delivers
+    /// (Kafka's Fetch): who sent that is what made this happen.
     pub context: Option<Box<PropagatedContext>>,
     /// Size on the wire in bytes where the parser knows better than the byte positions do (multiplexed protocols).
     pub size_bytes: Option<u64>,

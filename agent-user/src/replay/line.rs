@@ -45,7 +45,7 @@ pub(super) struct Line<'a> {
     link: Option<LinkShown<'a>>,
 }
 
-/// What the request's own trace headers say of its parent.
+/// What the trace headers of the request, or of the one message it fetched, say of its parent.
 #[derive(Debug, Serialize)]
 struct LinkShown<'a> {
     method: &'static str,
@@ -92,7 +92,11 @@ impl<'a> Line<'a> {
             sender: (exchange.sender == Side::Server).then_some("server"),
             incomplete: exchange.ending.reason(),
             attributes: attributes.map(|(name, value)| (*name, Shown(value))).collect(),
-            link: request.context.as_deref().map(link),
+            link: [Some(request), response]
+                .into_iter()
+                .flatten()
+                .find_map(|message| message.context.as_deref())
+                .map(link),
         }
     }
 }

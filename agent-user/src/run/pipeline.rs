@@ -489,6 +489,10 @@ impl Sink for Listener<'_> {
             endpoints: self.facts.endpoints.clone(),
             exchange,
         };
+        let response = span.exchange.response.as_ref();
+        if let Some(context) = response.and_then(|response| response.context.as_deref()) {
+            self.linker.delivered(id, context);
+        }
         let actor = span
             .exchange
             .response_actor

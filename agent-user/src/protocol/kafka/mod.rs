@@ -203,6 +203,9 @@ impl Kafka {
             0 | MEMBER_ID_REQUIRED => Outcome::Ok,
             code => Outcome::Error(CompactString::const_new(codes::error_name(code))),
         };
+        if matches!(open.key, FETCH | SHARE_FETCH) && found.partitions == 1 {
+            message.context = found.records.and_then(records::context_of_only);
+        }
         if open.key == METADATA {
             self.topics.learn(found.named_ids);
         }

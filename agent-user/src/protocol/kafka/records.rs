@@ -19,6 +19,19 @@ pub(super) fn context(records: &[u8]) -> Option<Box<PropagatedContext>> {
     context.finish()
 }
 
+/// That of a single record; several may each have another, and none speaks for all.
+pub(super) fn context_of_only(records: &[u8]) -> Option<Box<PropagatedContext>> {
+    let number = |at: usize| {
+        records
+            .get(at..)?
+            .first_chunk()
+            .map(|bytes| u32::from_be_bytes(*bytes))
+    };
+    let batch_bytes = u64::from(number(8)?) + 12;
+    let is_alone = number(57)? == 1 && records.len() as u64 <= batch_bytes;
+    is_alone.then(|| context(records)).flatten()
+}
+
 fn first_record(records: &[u8], context: &mut ContextReader) -> Option<()> {
     let mut reader = Reader::new(records);
     // Base offset, batch length and leader epoch; magic; checksum.
@@ -90,6 +103,11 @@ mod tests {
         batch.extend(b"\x00\x00\x00\x00\x01\x0avalue\x02\x16traceparent\x6e");
         batch.extend(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         assert_eq!(context(&batch).unwrap().span_id, 0x00f0_67aa_0ba9_02b7);
+        assert_eq!(context_of_only(&batch), None);
+        (batch[11], batch[60]) = (batch.len() as u8 - 12, 1);
+        assert_eq!(context_of_only(&batch), context(&batch));
+        (batch[11], batch[60]) = (batch[11] - 1, 1);
+        assert_eq!(context_of_only(&batch), None, "another batch follows");
         for cut in 0..batch.len() {
             assert_eq!(context(&batch[..cut]), None);
         }

@@ -1,4 +1,4 @@
-//! Request ids that proxies pass on.
+//! Request ids that proxies pass on; headers of what a broker delivers.
 
 use super::*;
 
@@ -46,4 +46,33 @@ fn a_request_id_that_two_open_requests_carry_names_neither() {
     }
     bench.decide();
     assert_ne!(bench.parent(call).2, Confidence::Exact);
+}
+
+#[test]
+fn a_fetched_message_names_the_parent_of_a_call_that_has_none() {
+    let mut bench = Bench::new();
+    let sent = PropagatedContext {
+        trace_id: 5,
+        span_id: 6,
+        ..PropagatedContext::default()
+    };
+    // A consumer's loop, and a request that fetches while it is served.
+    let (consumer, server) = (actor(40, 40), actor(50, 50));
+    let fetch = bench.call(consumer, 1);
+    bench.linker.delivered(fetch, &sent);
+    bench.end(fetch, consumer, 1, Side::Client);
+    for connection in 10..20 {
+        bench.serve(server, connection);
+    }
+    let request = bench.request(server, 2);
+    let served = bench.call(server, 3);
+    bench.linker.delivered(served, &sent);
+    bench.end(served, server, 3, Side::Client);
+    bench.end(request, server, 2, Side::Server);
+    bench.decide();
+    assert_eq!(bench.parent(fetch), (6, Method::Header, Confidence::Exact));
+    assert_eq!(bench.decisions[&fetch].trace_id, 5);
+    assert_eq!(bench.parent(served).0, bench.span(request));
+    // Too late, or unknown: nothing happens.
+    bench.linker.delivered(fetch, &sent);
 }
