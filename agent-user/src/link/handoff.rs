@@ -22,6 +22,7 @@ const STEPS_MAX: usize = 32;
 impl Linker {
     /// The actor writes the answer to this request.
     pub(super) fn answers(&mut self, request: ExchangeId, actor: Actor, time_ns: TimeNs) {
+        self.answer_of_task(request, actor, time_ns);
         let process = self.process(actor.pid);
         let mut turns = process.turns;
         let loops = process.order.is_some();

@@ -75,6 +75,13 @@ impl Inferring {
         }
     }
 
+    /// A surer rung found the request of a call that is over.
+    pub(super) fn call_known(&mut self, pid: u32, call: ExchangeId, request: ExchangeId) {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.engine.call_known(call.0, request.0);
+        }
+    }
+
     /// The process is gone: all its answers are due.
     pub(super) fn end(&mut self, pid: u32) {
         if let Some(mut running) = self.engines.remove(&pid) {

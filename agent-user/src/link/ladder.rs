@@ -37,13 +37,18 @@ impl Link {
         exact: false,
     };
 
-    fn exact(parent: ExchangeId, method: Method) -> Self {
+    pub(super) fn exact(parent: ExchangeId, method: Method) -> Self {
         Self {
             parent: Parent::Exchange(parent),
             method,
             probability: 1.0,
             exact: true,
         }
+    }
+
+    /// That one thread, or one open request, is all that speaks for it.
+    pub(super) fn by_thread(&self) -> bool {
+        matches!(self.method, Method::Thread | Method::Inference)
     }
 
     pub(super) fn inferred(parent: ExchangeId, method: Method, probability: f32) -> Self {

@@ -16,6 +16,7 @@ use super::inferring::Inferring;
 use super::ladder::{self, Found, Link};
 use super::name;
 use super::record::{Exchange, Parent, Process};
+use super::task::Tasks;
 use super::thread::{Work, Worker, Workers, remove};
 use super::waiting::Waiting;
 use super::{Confidence, Counters, Decision, ExchangeId, Limits, Method, Seen, Style};
@@ -32,6 +33,7 @@ pub struct Linker {
     pub(super) exchanges: FxHashMap<ExchangeId, Exchange>,
     pub(super) threads: Workers,
     pub(super) goroutines: Workers,
+    pub(super) tasks: Tasks,
     pub(super) processes: FxHashMap<u32, Process>,
     ends: Ends,
     pub(super) inferring: Inferring,
@@ -60,6 +62,7 @@ impl Linker {
             exchanges: FxHashMap::default(),
             threads: Workers::default(),
             goroutines: Workers::default(),
+            tasks: Tasks::default(),
             processes: FxHashMap::default(),
             ends: Ends::default(),
             inferring: Inferring::default(),
@@ -229,6 +232,7 @@ impl Linker {
         self.processes.remove(&pid);
         self.threads.end_process(pid);
         self.goroutines.end_process(pid);
+        self.tasks.end_process(pid);
         self.inferring.end(pid);
     }
 
@@ -264,7 +268,10 @@ impl Linker {
 
     fn client_seen(&mut self, seen: &Seen<'_>) {
         let cause = self.connecting.take(seen.connection);
-        let found = ladder::parent_of_call(self, seen.id, cause);
+        let mut found = ladder::parent_of_call(self, seen.id, cause);
+        if seen.actor.task.is_some() {
+            found = self.found_by_task(seen, found);
+        }
         let overlapping = self.works_elsewhere(seen, |work| &work.calls);
         // Makes room for the process first.
         self.process(seen.actor.pid);
@@ -299,7 +306,9 @@ impl Linker {
             }
             Found::Undecided { hint } => {
                 self.keep_order(seen.actor.pid);
-                self.unplaced(seen.id, seen.actor, seen.time_ns);
+                if seen.actor.task.is_none() {
+                    self.unplaced(seen.id, seen.actor, seen.time_ns);
+                }
                 let turn = self.turn_of(seen.actor, seen.time_ns);
                 if let Some(call) = self.exchanges.get_mut(&seen.id) {
                     call.turn = turn;

@@ -23,6 +23,7 @@ mod name;
 mod order;
 mod record;
 mod segment;
+mod task;
 mod thread;
 mod touching;
 mod waiting;
@@ -74,7 +75,7 @@ pub enum Method {
     Tcp,
     Thread,
     Goroutine,
-    /// Event-loop segment.
+    /// Event-loop segment, or a task of one.
     Task,
     Handoff,
     Inference,
@@ -132,7 +133,7 @@ impl Style {
 pub struct Limits {
     /// Exchanges remembered: open, or over and waiting for a decision, or decided and asked for by one that is not.
     pub exchanges: usize,
-    /// Threads, and goroutines, each.
+    /// Threads, goroutines and tasks, each.
     pub threads: usize,
     /// Connections whose opener is remembered.
     pub connections: usize,
@@ -161,7 +162,7 @@ impl Default for Limits {
 pub struct Counters {
     /// Exchanges decided early because the table was full: they may miss a parent.
     pub exchanges_evicted: u64,
-    /// Threads and goroutines forgotten because the table was full.
+    /// Threads, goroutines and tasks forgotten because the table was full.
     pub threads_evicted: u64,
     /// Openers forgotten because the table was full.
     pub connections_evicted: u64,

@@ -155,6 +155,14 @@ impl Engine {
         });
     }
 
+    /// A surer rung found the request of a call after it was over: it is learned from, and not answered any more.
+    pub fn call_known(&mut self, call: u64, request: u64) {
+        if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
+            held.parents = [Some(Some(request)); LEARNERS];
+            held.answered = true;
+        }
+    }
+
     /// Answers what can be answered. Everything that ended before `now_ns` has been told.
     pub fn decide(&mut self, now_ns: i64, answers: &mut Vec<Answer>) {
         let crowded = self.held() > self.parameters.held_spans;

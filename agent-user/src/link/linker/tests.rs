@@ -1,6 +1,7 @@
 mod bounds;
 mod headers;
 mod loops;
+mod tasks;
 
 use super::*;
 use crate::event::SequencePair;
