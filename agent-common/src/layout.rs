@@ -30,6 +30,7 @@ layout! {
     task_signal: "task_struct"."signal";
     task_pid: "task_struct"."pid";
     task_tgid: "task_struct"."tgid";
+    task_stack: "task_struct"."stack";
     task_fsbase: "task_struct"."thread.fsbase";
     signal_live: "signal_struct"."live";
     files_fdt: "files_struct"."fdt";

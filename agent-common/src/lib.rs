@@ -11,7 +11,9 @@ pub mod tree;
 
 pub use layout::{ABSENT, Layout};
 pub use loss::Loss;
-pub use record::{ClosedRecord, ConnectingRecord, DataRecord, Kind, OpenedRecord, ProcessRecord};
+pub use record::{
+    ClosedRecord, ConnectingRecord, DataRecord, Kind, OpenedRecord, ProcessRecord, WakeRecord, WokenRecord,
+};
 pub use rule::{ConnectionSetting, PortRule, ProcessRule, PythonTasks, Switches};
 
 /// The types' use as values of aya maps and globals.

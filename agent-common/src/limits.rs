@@ -38,6 +38,12 @@ pub const PYTHON_PROCESSES_MAX: u32 = 1024;
 /// Streams of uvloop that wait to be written, threads that write them, and threads of Python whose state is known.
 pub const PYTHON_WRITES_MAX: u32 = 4 * 1024;
 
+/// Threads whose wake-ups are remembered; the one that was woken least recently is forgotten.
+pub const WOKEN_THREADS_DEFAULT: u32 = 4 * 1024;
+
+/// Wake-ups remembered of one thread since it last wrote to a socket, one for each waker and place; the oldest goes.
+pub const WAKES_MAX: usize = 8;
+
 /// Threads inside a send or receive at once, in the kprobe tier.
 pub const CALLS_DEFAULT: u32 = 8 * 1024;
 

@@ -47,6 +47,8 @@ losses! {
     /// The kernel left a program out because it was running on that processor already (taken off it in the middle). Counted
     /// by the kernel, not by the programs.
     MissedRuns = 12, "missed_runs";
+    /// A record of wake-ups found the ring buffer full: what was handed to that thread is not known.
+    RingFullWoken = 13, "ring_full_woken";
 }
 
 const _: () = {

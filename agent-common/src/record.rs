@@ -1,6 +1,6 @@
 //! Records: what the kernel programs write to the ring buffer. The first byte of each tells its kind.
 
-use crate::limits::UNIX_PATH_BYTES;
+use crate::limits::{UNIX_PATH_BYTES, WAKES_MAX};
 
 /// First byte of every record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,7 @@ pub enum Kind {
     Closed = 3,
     Process = 4,
     Connecting = 5,
+    Woken = 6,
 }
 
 pub const DIRECTION_IN: u8 = 0;
@@ -127,6 +128,39 @@ pub struct ConnectingRecord {
     pub actor: ActorRecord,
 }
 
+/// [`WakeRecord::place`]: the waker started this thread, wrote a few bytes to something that is no futex (an `eventfd`, a
+/// pipe), or ended. Places of futexes are above these.
+pub const WAKE_START: u32 = 1;
+pub const WAKE_WRITE: u32 = 2;
+pub const WAKE_END: u32 = 3;
+
+/// A thread was woken by another one of its process.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct WakeRecord {
+    pub time_ns: u64,
+    /// Thread id.
+    pub waker: u32,
+    /// Who had woken the waker, at the same place if anybody had; 0 where nobody did since it last wrote to a socket.
+    pub before: u32,
+    /// By what: one of the numbers above, or the futex's address without its lowest three bits, folded.
+    pub place: u32,
+    pub reserved: u32,
+}
+
+/// Who woke a thread since it last wrote to a socket, told right before it writes again. Only of processes for which
+/// [`crate::rule::PROCESS_WAKES`] holds.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct WokenRecord {
+    pub kind: u8,
+    pub reserved: [u8; 7],
+    pub pid: u32,
+    pub tid: u32,
+    /// In no order; those with no waker are empty.
+    pub wakes: [WakeRecord; WAKES_MAX],
+}
+
 pub const PROCESS_FORK: u8 = 0;
 pub const PROCESS_EXEC: u8 = 1;
 pub const PROCESS_EXIT: u8 = 2;
@@ -148,4 +182,6 @@ const _: () = {
     assert!(size_of::<ClosedRecord>() == 72);
     assert!(size_of::<ConnectingRecord>() == 48);
     assert!(size_of::<ProcessRecord>() == 16);
+    assert!(size_of::<WakeRecord>() == 24);
+    assert!(size_of::<WokenRecord>() == 16 + 24 * WAKES_MAX);
 };

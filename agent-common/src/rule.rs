@@ -9,6 +9,9 @@ pub const PROCESS_GO: u32 = 4;
 /// [`ProcessRule::flags`]: a Python program with asyncio; its [`PythonTasks`] are known.
 pub const PROCESS_PYTHON: u32 = 8;
 
+/// [`ProcessRule::flags`]: which of its threads wake which is told, see [`crate::record::WokenRecord`].
+pub const PROCESS_WAKES: u32 = 16;
+
 /// What holds for one process (thread group).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -124,12 +127,15 @@ pub struct Switches {
     pub iterator_vector: u32,
     /// What of the kind's byte is the kind.
     pub iterator_mask: u32,
+    /// 1: the kernel has the helper that finds a thread's saved registers (Linux 5.15).
+    pub registers: u32,
+    pub reserved: u32,
 }
 
 const _: () = {
     assert!(size_of::<ProcessRule>() == 12);
     assert!(size_of::<PythonTasks>() == 64);
     assert!(size_of::<ConnectionSetting>() == 16);
-    assert!(size_of::<Switches>() == 48);
+    assert!(size_of::<Switches>() == 56);
     assert!(setting_slot(5 << CONNECTION_CPU_BITS, 1024) == 5);
 };

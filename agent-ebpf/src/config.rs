@@ -20,6 +20,8 @@ static SWITCHES: Switches = Switches {
     iterator_buffer: 0,
     iterator_vector: 0,
     iterator_mask: 0,
+    registers: 0,
+    reserved: 0,
 };
 
 /// One value of the load-time configuration; volatile, as user space replaces it behind the compiler's back.
@@ -39,7 +41,7 @@ macro_rules! getters {
 pub mod switch {
     use super::SWITCHES;
     getters!(SWITCHES: own_pid, chosen_only, port_rules, default_bytes, setting_mask, wake_bytes, unix, udp,
-        iterator_buffer, iterator_vector, iterator_mask);
+        iterator_buffer, iterator_vector, iterator_mask, registers);
 
     /// Whether processes without a rule are left at once.
     #[inline(always)]
@@ -51,7 +53,7 @@ pub mod switch {
 pub mod offset {
     use super::LAYOUT;
     getters!(LAYOUT:
-        task_files, task_signal, task_pid, task_tgid, task_fsbase, signal_live, files_fdt, fdt_max_fds, fdt_fd,
+        task_files, task_signal, task_pid, task_tgid, task_stack, task_fsbase, signal_live, files_fdt, fdt_max_fds, fdt_fd,
         file_inode, file_private_data, inode_mode, socket_sk, sock_family, sock_state, sock_daddr, sock_rcv_saddr,
         sock_dport, sock_num, sock_v6_daddr, sock_v6_rcv_saddr, sock_net, sock_type, sock_protocol, net_inum,
         tcp_write_seq, tcp_copied_seq, tcp_rcv_nxt, tcp_snd_una, tcp_snd_nxt, tcp_bytes_received, tcp_bytes_acked,

@@ -21,6 +21,7 @@ mod read;
 mod runtime;
 mod socket;
 mod stream;
+mod waking;
 
 #[cfg(not(test))]
 #[panic_handler]

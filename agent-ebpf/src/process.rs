@@ -10,7 +10,7 @@ use spanhound_common::{
     record::{Kind, PROCESS_EXEC, PROCESS_EXIT, PROCESS_FORK},
 };
 
-use crate::{config::offset, emit, read};
+use crate::{config::offset, emit, read, waking};
 
 /// `sched_process_fork(parent, child)` of `include/trace/events/sched.h`; a thread is one too.
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -22,6 +22,8 @@ pub fn process_forked(ctx: BtfTracePointContext) -> i32 {
         && pid == group
     {
         tell(PROCESS_FORK, pid);
+    } else if let (Some(tid), Some(_)) = (pid, group) {
+        waking::started(tid);
     }
     0
 }

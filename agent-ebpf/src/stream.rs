@@ -5,7 +5,7 @@ use spanhound_common::{
     DataRecord, Loss,
     limits::TAIL_BYTES,
     record::{DATA_CONTINUES, DIRECTION_IN, DIRECTION_OUT, Kind},
-    rule::{BUDGET_IGNORED, setting_slot},
+    rule::{BUDGET_IGNORED, PROCESS_WAKES, setting_slot},
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     emit,
     maps::SETTINGS,
     payload::{self, Payload},
-    read,
+    read, waking,
 };
 
 /// Programs of one tier that see data move. Where the kernel may take a program off the processor in the middle, another
@@ -127,6 +127,9 @@ extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64) -> u64 {
         return 0;
     };
     let rule = known.rule_of(&current);
+    if moved.out && rule.flags & PROCESS_WAKES != 0 {
+        waking::tell_wakes(current.pid as u64, current.tid as u64);
+    }
     let Some(draft) = payload::draft(moved.program) else {
         return 0;
     };

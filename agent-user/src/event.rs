@@ -9,6 +9,8 @@ use std::num::NonZeroU64;
 
 use spanhound_common::record::{ROUTINE_TASK, TASK_NUMBER_MASK, TASK_NUMBER_SHIFT};
 
+use spanhound_common::limits::WAKES_MAX;
+
 /// Nanoseconds of the kernel's monotonic clock (`CLOCK_MONOTONIC`), or of a capture file's clock in `replay`.
 pub type TimeNs = u64;
 
@@ -158,9 +160,31 @@ pub struct ProcessEnded {
     pub pid: u32,
 }
 
+/// A thread was woken by another one of its process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wake {
+    pub time_ns: TimeNs,
+    /// Thread that woke it; 0 for an entry that says nothing.
+    pub waker: u32,
+    /// Thread that had woken the waker before; 0 where nobody had since it last wrote to a socket.
+    pub before: u32,
+    /// Numbers the futex or other means by which it was woken, within the process.
+    pub place: u32,
+}
+
+/// Who woke a thread since it last wrote to a socket, at most one entry for each waker and place. Told right before it writes,
+/// and only of processes it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Woken {
+    pub pid: u32,
+    pub tid: u32,
+    pub wakes: [Wake; WAKES_MAX],
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     Connecting(Connecting),
+    Woken(Woken),
     Opened(Opened),
     Data(Data<'a>),
     Closed(Closed),

@@ -28,4 +28,6 @@ mod udp;
 #[cfg(test)]
 mod uring;
 #[cfg(test)]
+mod waking;
+#[cfg(test)]
 mod ways;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Mutex, sync::MutexGuard, time::Duration};
 
 use spanhound_agent::{
-    event::{Closed, ConnectionId, Direction, Event, Opened},
+    event::{Closed, ConnectionId, Direction, Event, Opened, Woken},
     kernel::{Capture, CaptureError, Loss, ProcessRule, Settings, TierChoice},
 };
 use spanhound_common::rule::PROCESS_CHOSEN;
@@ -73,6 +73,7 @@ pub(crate) struct Observer {
     pub(crate) capture: Capture,
     pub(crate) told: HashMap<ConnectionId, Told>,
     pub(crate) order: Vec<ConnectionId>,
+    pub(crate) woken: Vec<Woken>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -109,8 +110,15 @@ impl Observer {
 
     /// Takes in what was told up to now.
     pub(crate) fn take_waiting(&mut self) {
-        let (told, order) = (&mut self.told, &mut self.order);
-        self.capture.poll(usize::MAX, |event| take(told, order, event));
+        self.poll();
+    }
+
+    fn poll(&mut self) -> usize {
+        let (told, order, woken) = (&mut self.told, &mut self.order, &mut self.woken);
+        self.capture.poll(usize::MAX, |event| match event {
+            Event::Woken(one) => woken.push(one),
+            event => take(told, order, event),
+        })
     }
 
     pub(crate) fn unchosen(settings: Settings) -> Option<Self> {
@@ -140,6 +148,7 @@ impl Observer {
                 capture,
                 told: HashMap::new(),
                 order: Vec::new(),
+                woken: Vec::new(),
                 _alone: alone,
             }),
             Err(error) if required => panic!("tier {name} must be there: {error}"),
@@ -162,8 +171,7 @@ impl Observer {
     pub(crate) fn watch(&mut self, done: impl Fn(&Self) -> bool) {
         let mut quiet = 0;
         while quiet < 100 {
-            let (told, order) = (&mut self.told, &mut self.order);
-            let handed = self.capture.poll(usize::MAX, |event| take(told, order, event));
+            let handed = self.poll();
             if done(self) {
                 return;
             }
@@ -294,6 +302,6 @@ fn take(told: &mut HashMap<ConnectionId, Told>, order: &mut Vec<ConnectionId>, e
                 told.closed = Some(closed);
             }
         }
-        Event::Connecting(_) | Event::ProcessStarted(_) | Event::ProcessEnded(_) => {}
+        Event::Connecting(_) | Event::Woken(_) | Event::ProcessStarted(_) | Event::ProcessEnded(_) => {}
     }
 }

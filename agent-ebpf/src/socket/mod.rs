@@ -1,6 +1,6 @@
 //! Hooks that see data move through sockets, one file a tier, and the one that sees sockets go.
 
-mod call;
+pub mod call;
 mod close;
 pub mod connect;
 mod function;

@@ -70,7 +70,7 @@ fn attach_hook(
     // function hooks have not been through it yet, and Linux 6.12 takes very long to verify those.
     ways.sort_by_key(|way| choice == TierChoice::Auto && way.tier != Tier::Tracepoint);
     for way in ways {
-        match attaching.way(way) {
+        match attaching.way(way, !hook.asked) {
             Ok((targets, refused)) => {
                 status.tier = Some(way.tier.name());
                 status.targets = targets;
@@ -126,7 +126,7 @@ pub(super) fn try_every(attaching: &mut Attaching<'_>) -> Vec<Trial> {
         for way in hook.ways {
             for probe in way.probes {
                 let started = Instant::now();
-                let outcome = attaching.probe(probe);
+                let outcome = attaching.probe(probe, true);
                 trials.push(Trial {
                     event: hook.event,
                     tier: way.tier.name(),
@@ -147,10 +147,10 @@ type Attached = (Vec<&'static str>, Vec<String>);
 
 impl Attaching<'_> {
     /// All probes of a way (but for optional ones), or none of them.
-    fn way(&mut self, way: &Way) -> Result<Attached, String> {
+    fn way(&mut self, way: &Way, attach: bool) -> Result<Attached, String> {
         let (mut targets, mut refused) = (Vec::new(), Vec::new());
         for probe in way.probes {
-            match self.probe(probe) {
+            match self.probe(probe, attach) {
                 Ok(_) => {
                     if targets.last() != Some(&probe.target) {
                         targets.push(probe.target);
@@ -168,8 +168,8 @@ impl Attaching<'_> {
         Ok((targets, refused))
     }
 
-    /// Loads and attaches; the instructions the verifier went through.
-    fn probe(&mut self, probe: &Probe) -> Result<Option<u32>, String> {
+    /// Loads, and attaches if it is to see something now; the instructions the verifier went through.
+    fn probe(&mut self, probe: &Probe, attach: bool) -> Result<Option<u32>, String> {
         if let Some(wanted) = probe.arguments {
             match self.arguments.get(probe.target) {
                 None => return Err("not in this kernel".into()),
@@ -184,9 +184,10 @@ impl Attaching<'_> {
             .program_mut(probe.program)
             .ok_or("no such program in this build")?;
         let done = match program {
-            Program::BtfTracePoint(program) => program
-                .load(probe.target, self.btf)
-                .and_then(|()| program.attach().map(drop)),
+            Program::BtfTracePoint(program) => match program.load(probe.target, self.btf) {
+                Ok(()) if attach => program.attach().map(drop),
+                done => done,
+            },
             Program::RawTracePoint(program) => {
                 // Asked first: without the tracepoint the kernel may lack what the program calls, too.
                 if !self.tracepoints.contains(probe.target) {
@@ -228,6 +229,14 @@ impl Attaching<'_> {
             Some(Program::KProbe(program)) => program.unload(),
             _ => Ok(()),
         };
+    }
+}
+
+/// Attaches a program that was loaded for when it is asked for.
+pub(super) fn attach_asked(programs: &mut Ebpf, name: &str) -> Result<(), String> {
+    match programs.program_mut(name) {
+        Some(Program::BtfTracePoint(program)) => program.attach().map(drop).map_err(|error| reason(&error)),
+        _ => Err("no such program in this build".into()),
     }
 }
 

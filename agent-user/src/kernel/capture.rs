@@ -11,7 +11,10 @@ use aya::{
 };
 use spanhound_common::{
     ConnectionSetting, Layout, Loss, PortRule, ProcessRule, limits,
-    rule::{BUDGET_IGNORED, PROCESS_CHOSEN, PROCESS_IGNORED, PROCESS_PYTHON, exception_bit, setting_slot},
+    rule::{
+        BUDGET_IGNORED, PROCESS_CHOSEN, PROCESS_IGNORED, PROCESS_PYTHON, PROCESS_WAKES, exception_bit,
+        setting_slot,
+    },
 };
 
 use super::{
@@ -20,6 +23,7 @@ use super::{
     decode::decode,
     functions::FunctionProbes,
     load, memory,
+    probes::WAKES,
     python::Pythons,
 };
 use crate::event::{ConnectionId, Event};
@@ -156,6 +160,8 @@ pub struct Capture {
     refused_settings: u64,
     go: FunctionProbes,
     pythons: Pythons,
+    /// The program that sees threads wake each other was attached, or refused.
+    wakes_asked: bool,
 }
 
 impl Capture {
@@ -195,6 +201,7 @@ impl Capture {
             refused_settings: 0,
             go: FunctionProbes::go(),
             pythons: Pythons::new(&mut programs)?,
+            wakes_asked: false,
             programs,
         };
         let mut ports: HashMap<MapData, u32, u32> = HashMap::try_from(take(&mut this.programs, "PORTS")?)
@@ -273,6 +280,12 @@ impl Capture {
 
     /// Sets or replaces what holds for a process.
     pub fn set_process(&mut self, pid: u32, rule: ProcessRule) {
+        if rule.flags & PROCESS_WAKES != 0 && !std::mem::replace(&mut self.wakes_asked, true) {
+            // Refused: `doctor` says so too, and calls made by other threads than the request's get no hint from it.
+            if let Err(error) = attach::attach_asked(&mut self.programs, WAKES) {
+                tracing::warn!(%error, "cannot see which thread wakes which");
+            }
+        }
         if self.processes.insert(pid, rule, 0).is_err() {
             self.refused_settings += 1;
             return;

@@ -9,11 +9,12 @@ use spanhound_common::record::{
     ActorRecord, CLOSED_TOTALS, ClosedRecord, ConnectingRecord, DATA_CONTINUES, DIRECTION_IN, DataRecord,
     FAMILY_IPV4, FAMILY_IPV6, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC,
     PROCESS_EXIT, ProcessRecord, ROLE_CLIENT, ROLE_SERVER, ROUTINE_TASK, TRANSPORT_TCP, TRANSPORT_UDP,
+    WokenRecord,
 };
 
 use crate::event::{
     Actor, Closed, Connecting, ConnectionId, Data, Direction, Event, Opened, ProcessEnded, ProcessStarted,
-    Role, SequencePair, Task, Transport,
+    Role, SequencePair, Task, Transport, Wake, Woken,
 };
 
 /// What a record says.
@@ -54,6 +55,18 @@ pub fn decode(record: &[u8]) -> Option<Event<'_>> {
             connection: ConnectionId(record.connection),
             time_ns: record.time_ns,
             actor: actor(&record.actor),
+        }))
+    } else if kind == Kind::Woken as u8 {
+        let (record, _) = take::<WokenRecord>(record)?;
+        Some(Event::Woken(Woken {
+            pid: record.pid,
+            tid: record.tid,
+            wakes: record.wakes.map(|wake| Wake {
+                time_ns: wake.time_ns,
+                waker: wake.waker,
+                before: wake.before,
+                place: wake.place,
+            }),
         }))
     } else if kind == Kind::Process as u8 {
         let (record, _) = take::<ProcessRecord>(record)?;
@@ -159,6 +172,8 @@ unsafe impl Record for OpenedRecord {}
 unsafe impl Record for ClosedRecord {}
 // SAFETY: as above.
 unsafe impl Record for ProcessRecord {}
+// SAFETY: as above.
+unsafe impl Record for WokenRecord {}
 
 #[cfg(test)]
 mod tests {

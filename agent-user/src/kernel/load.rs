@@ -50,6 +50,10 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
     let described = Btf::parse(&bytes)?;
     let (layout, _) = layout::resolve(&described);
     let iterator = layout::iterator(&described);
+    let registers = described
+        .enumerator("bpf_func_id", "BPF_FUNC_task_pt_regs")
+        .is_some()
+        .into();
     let arguments = probes::targets()
         .filter_map(|target| Some((target, described.argument_count(target)?)))
         .collect();
@@ -78,6 +82,8 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         iterator_buffer: iterator.buffer,
         iterator_vector: iterator.vector,
         iterator_mask: iterator.mask,
+        registers,
+        reserved: 0,
     };
     let programs = EbpfLoader::new()
         .btf(Some(&btf))

@@ -66,7 +66,12 @@ pub(super) struct Hook {
     pub(super) ways: &'static [Way],
     /// Only where data is seen by this tier, which misses what this hook sees.
     pub(super) beside: Option<Tier>,
+    /// Loaded at once, attached only when something asks for what it sees.
+    pub(super) asked: bool,
 }
+
+/// The program that is attached when somebody asks for it.
+pub(super) const WAKES: &str = "thread_waking";
 
 /// What the other hooks stand beside.
 pub(super) const DATA: &str = "data through sockets";
@@ -87,6 +92,7 @@ pub(super) static HOOKS: &[Hook] = &[
         event: "TCP connections closed",
         needed: true,
         beside: None,
+        asked: false,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("socket_destroyed", "tcp_destroy_sock")],
@@ -96,6 +102,7 @@ pub(super) static HOOKS: &[Hook] = &[
         event: "Unix and UDP sockets closed",
         needed: false,
         beside: None,
+        asked: false,
         ways: &[
             Way {
                 tier: Tier::Fentry,
@@ -119,6 +126,7 @@ pub(super) static HOOKS: &[Hook] = &[
         event: "processes forked",
         needed: false,
         beside: None,
+        asked: false,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("process_forked", "sched_process_fork")],
@@ -128,6 +136,7 @@ pub(super) static HOOKS: &[Hook] = &[
         event: "programs executed",
         needed: false,
         beside: None,
+        asked: false,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("process_executed", "sched_process_exec")],
@@ -137,6 +146,7 @@ pub(super) static HOOKS: &[Hook] = &[
         event: "processes ended",
         needed: false,
         beside: None,
+        asked: false,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("process_exited", "sched_process_exit")],
@@ -146,15 +156,27 @@ pub(super) static HOOKS: &[Hook] = &[
         event: "TCP connections begun",
         needed: false,
         beside: None,
+        asked: false,
         ways: &[Way {
             tier: Tier::Tracepoint,
             probes: &[probe("connection_begun", "inet_sock_set_state")],
         }],
     },
     Hook {
+        event: "threads woken by others of their process",
+        needed: false,
+        beside: None,
+        asked: true,
+        ways: &[Way {
+            tier: Tier::Tracepoint,
+            probes: &[probe(WAKES, "sched_waking")],
+        }],
+    },
+    Hook {
         event: DATA,
         needed: true,
         beside: None,
+        asked: false,
         ways: &[
             Way {
                 tier: Tier::Fentry,
@@ -225,6 +247,7 @@ pub(super) static HOOKS: &[Hook] = &[
         event: "bytes spliced out of sockets",
         needed: false,
         beside: Some(Tier::Tracepoint),
+        asked: false,
         ways: &[
             Way {
                 tier: Tier::Fentry,

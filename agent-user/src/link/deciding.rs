@@ -22,6 +22,7 @@ impl Linker {
         while let Some((_, id)) = self.settling.pop_front_if(|(due_ns, _)| *due_ns <= now_ns) {
             self.settle(id);
         }
+        self.settle_overdue_claims(now_ns);
         for answer in self.inferring.decide(now_ns) {
             self.answer(&answer);
         }
@@ -45,6 +46,7 @@ impl Linker {
 
     /// Decides everything that is over, as when the agent stops or a file ends.
     pub fn flush(&mut self, out: &mut Vec<Decision>) {
+        self.settle_overdue_claims(TimeNs::MAX);
         for answer in self.inferring.flush() {
             self.answer(&answer);
         }
@@ -58,7 +60,7 @@ impl Linker {
     }
 
     /// The client end is not on this host, or not watched: what the headers say, or nothing.
-    fn settle(&mut self, id: ExchangeId) {
+    pub(super) fn settle(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchanges.get(&id) else {
             return;
         };

@@ -68,6 +68,8 @@ pub(super) enum Found {
     Undecided {
         hint: Option<ExchangeId>,
     },
+    /// Its thread serves nothing: whoever waits for the answer is to tell, or nobody.
+    Bystander,
 }
 
 /// Requests a process must have served faithfully before its threads are believed.
@@ -98,9 +100,10 @@ pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, cause: Option<Ca
         None => match parent_from_header(exchange.context.as_deref()) {
             Link {
                 parent: Parent::None, ..
-            } if !(open.is_empty() || background && open.len() == 1 || bystands(linker, exchange)) => {
-                Found::Undecided { hint }
-            }
+            } if !(open.is_empty() || background && open.len() == 1) => match bystands(linker, exchange) {
+                true => Found::Bystander,
+                false => Found::Undecided { hint },
+            },
             link => Found::Link(link),
         },
     }

@@ -50,6 +50,8 @@ pub struct Linker {
     /// Decided ones that inference may name as a parent, with the time of their decision.
     pub(super) remembered: VecDeque<(TimeNs, ExchangeId)>,
     pub(super) ready: Vec<Decision>,
+    /// Processes of which it should be told which thread wakes which.
+    pub(super) wakes_wanted: Vec<u32>,
 }
 
 impl Linker {
@@ -74,6 +76,7 @@ impl Linker {
             waiting: Waiting::default(),
             remembered: VecDeque::new(),
             ready: Vec::new(),
+            wakes_wanted: Vec::new(),
         }
     }
 
@@ -129,6 +132,7 @@ impl Linker {
             steps: Vec::new(),
             turn: 0,
             hint: None,
+            bystands: false,
             hinted_by: Method::None,
             method: Method::None,
             confidence: Confidence::None,
@@ -179,6 +183,7 @@ impl Linker {
             Parent::Exchange(parent) => Some(parent),
             _ => exchange.hint,
         };
+        let bystands = exchange.bystands && exchange.parent == Parent::Undecided;
         match (exchange.parent, side) {
             // It is settled in time.
             (Parent::Undecided, Side::Server) => {}
@@ -187,33 +192,18 @@ impl Linker {
             }
             _ => self.waiting.due(id),
         }
+        if side == Side::Client {
+            self.note_answer(id, opener, end_ns, bystands);
+        }
         if side == Side::Client
             && let Some(request) = of
         {
             self.goes_on(request, Some(id), actor, end_ns);
         }
-        let Some(exchange) = self.exchanges.get(&id) else {
-            return;
-        };
         match side {
             Side::Server => self.inferring.request_finished(opener.pid, id, end_ns),
-            Side::Client => {
-                let known = match exchange.parent {
-                    Parent::Exchange(parent) => Some(parent.0),
-                    _ => None,
-                };
-                if known.is_some() || exchange.parent == Parent::Undecided {
-                    let call = FinishedCall {
-                        id: id.0,
-                        name: &exchange.name,
-                        start_ns: exchange.time_ns as i64,
-                        end_ns: end_ns as i64,
-                        known,
-                        hint: exchange.hint.map(|hint| hint.0),
-                    };
-                    self.inferring.call_finished(opener.pid, &call);
-                }
-            }
+            Side::Client if bystands => {}
+            Side::Client => self.tell_inference(id),
         }
         if side == Side::Server {
             let alone = actor.tid == opener.tid;
@@ -223,6 +213,9 @@ impl Linker {
             } else if actor.tid != 0 && opener.goroutine == 0 {
                 process.interleaves = true;
             }
+        }
+        if side == Side::Server {
+            self.settle_claims(id, opener.pid);
         }
         self.close(id);
     }
@@ -304,6 +297,13 @@ impl Linker {
                 }
                 self.set_parent(seen.id, link);
             }
+            Found::Bystander => {
+                if let Some(call) = self.exchanges.get_mut(&seen.id) {
+                    call.bystands = true;
+                }
+                self.want_wakes(seen.actor.pid);
+                self.infer(seen, None, Method::Inference);
+            }
             Found::Undecided { hint } => {
                 self.keep_order(seen.actor.pid);
                 if seen.actor.task.is_none() {
@@ -331,6 +331,7 @@ impl Linker {
                 self.infer(seen, next.or(hint), by);
             }
         }
+        self.note_call(seen.id, seen.actor, seen.time_ns);
     }
 
     /// The thread has others of these open, on another connection. Pipelined requests of one connection are one queue; two
@@ -361,6 +362,27 @@ impl Linker {
                 }
             }
         }
+    }
+
+    /// A call that is over, with its request where that is known; one that is nobody's for certain is left out.
+    pub(super) fn tell_inference(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.get(&id) else {
+            return;
+        };
+        let known = match exchange.parent {
+            Parent::Exchange(parent) => Some(parent.0),
+            Parent::Undecided => None,
+            Parent::None | Parent::Remote { .. } => return,
+        };
+        let call = FinishedCall {
+            id: id.0,
+            name: &exchange.name,
+            start_ns: exchange.time_ns as i64,
+            end_ns: exchange.end_ns.unwrap_or(exchange.time_ns) as i64,
+            known,
+            hint: exchange.hint.map(|hint| hint.0),
+        };
+        self.inferring.call_finished(exchange.actor.pid, &call);
     }
 
     /// Both ends of one exchange are known.

@@ -27,6 +27,7 @@ mod task;
 mod thread;
 mod touching;
 mod waiting;
+mod waking;
 
 use std::net::SocketAddr;
 

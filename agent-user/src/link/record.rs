@@ -5,6 +5,7 @@ use compact_str::CompactString;
 use super::ends::Handle;
 use super::order::{Kind, Order};
 use super::segment::Turns;
+use super::waking::Wakes;
 use super::{Confidence, ExchangeId, Method, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::{PropagatedContext, Side};
@@ -43,6 +44,8 @@ pub(super) struct Exchange {
     pub(super) turn: u32,
     /// What the ladder guessed of a call that waits for inference.
     pub(super) hint: Option<ExchangeId>,
+    /// A call's: its thread serves nothing, and whoever waits for the answer is the one to ask.
+    pub(super) bystands: bool,
     /// The rung that would have found it.
     pub(super) hinted_by: Method,
     pub(super) method: Method,
@@ -95,4 +98,6 @@ pub(super) struct Process {
     pub(super) turns: Turns,
     /// Something was seen that a thread serving one request at a time does not do.
     pub(super) interleaves: bool,
+    /// Which of its threads wake which, once one made a call that serves nothing.
+    pub(super) wakes: Option<Box<Wakes>>,
 }

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::ExchangeId;
 use super::segment::Segment;
+use super::waking::Calls;
 use crate::event::Actor;
 
 /// Thread (or goroutine) of a process.
@@ -48,6 +49,8 @@ pub(super) struct Work {
     pub(super) interleaves: bool,
     /// Calls it made whose request is not known yet.
     pub(super) unplaced: Vec<ExchangeId>,
+    /// Its calls, where it serves nothing.
+    pub(super) made: Calls,
     last_ns: u64,
 }
 
@@ -99,6 +102,11 @@ impl Workers {
             self.table.remove(worker);
         }
         drop as u64
+    }
+
+    #[cfg(test)]
+    pub(super) fn most(&self, count: impl Fn(&Work) -> usize) -> usize {
+        self.table.values().map(count).max().unwrap_or(0)
     }
 
     #[cfg(test)]

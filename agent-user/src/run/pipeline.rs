@@ -120,6 +120,7 @@ impl Pipeline {
                 self.linker
                     .connecting(begun.connection, begun.actor, begun.time_ns);
             }
+            Event::Woken(woken) => self.linker.woken(&woken),
             Event::Opened(opened) => self.opened(&opened),
             Event::Data(data) => self.data(&data),
             Event::Closed(closed) => self.closed(&closed),
@@ -144,6 +145,9 @@ impl Pipeline {
         self.look_at_pythons(now_ns);
         self.linker.decide(now_ns, &mut self.decisions);
         self.take_decisions();
+        for pid in self.linker.take_wakes_wanted() {
+            self.survey_process(pid);
+        }
     }
 
     /// Ends everything, as when the agent stops.

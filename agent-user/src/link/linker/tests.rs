@@ -2,6 +2,7 @@ mod bounds;
 mod headers;
 mod loops;
 mod tasks;
+mod waking;
 
 use super::*;
 use crate::event::SequencePair;

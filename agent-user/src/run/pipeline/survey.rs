@@ -1,7 +1,7 @@
 //! Survey: what the kernel should know of a process that is there or just began.
 
 use spanhound_common::ProcessRule;
-use spanhound_common::rule::{PROCESS_CHOSEN, PROCESS_GO, PROCESS_IGNORED};
+use spanhound_common::rule::{PROCESS_CHOSEN, PROCESS_GO, PROCESS_IGNORED, PROCESS_WAKES};
 
 use super::{Order, Pipeline};
 
@@ -35,6 +35,9 @@ impl Pipeline {
             rule.flags |= PROCESS_GO;
             rule.goroutine_offset = layout.goroutine_offset;
             rule.parent_goroutine_offset = layout.parent_goroutine_offset;
+        }
+        if self.linker.wants_wakes(pid) {
+            rule.flags |= PROCESS_WAKES;
         }
         let is_go = rule.flags & PROCESS_GO != 0;
         if rule.flags != 0 {
