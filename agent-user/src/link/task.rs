@@ -135,6 +135,7 @@ impl Linker {
                 _ => return found,
             },
             Found::Undecided { hint } => hint,
+            Found::Bystander => None,
         };
         match self.call_of_task(seen.id, seen.actor, seen.time_ns) {
             Some(link) => Found::Link(link),
