@@ -40,10 +40,15 @@ impl ContextReader {
     /// Looks at one header. Names are compared without regard to case; anything that is no trace header is ignored.
     #[inline]
     pub fn see(&mut self, name: &[u8], value: &[u8]) {
-        // Every name below begins with one of these, and none is shorter than two bytes.
-        if name.len() >= 2 && matches!(name[0] | 0x20, b't' | b'b' | b'x' | b'u' | b's' | b'r' | b'c') {
+        if name.len() >= 2 && Self::wants(name[0] | 0x20) {
             self.read(name, value);
         }
+    }
+
+    /// Whether the name of a trace header begins with this letter, in lower case. None is shorter than two bytes.
+    #[inline]
+    pub fn wants(letter: u8) -> bool {
+        matches!(letter, b't' | b'b' | b'x' | b'u' | b's' | b'r' | b'c')
     }
 
     /// `None` where no trace header was seen.

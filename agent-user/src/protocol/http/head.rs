@@ -3,17 +3,18 @@
 use std::mem::MaybeUninit;
 
 use compact_str::CompactString;
-use httparse::{Header, ParserConfig, Status};
+use httparse::{ParserConfig, Status};
 
 use super::Asked;
+use super::fields::{ContentLength, RequestFields, ResponseFields, Transfer, has_token};
 use super::line::{is_known_method, split_at_space};
-use crate::protocol::context::ContextReader;
+use super::plain;
 use crate::protocol::reader::lossy_text;
 use crate::protocol::refine::Refiner;
 use crate::protocol::{Attributes, Class, Ends, Message, Next, Outcome, Pairing, Protocol, Value, redaction};
 
 /// More header fields than this are a malformed head; Apache and nginx stop at 100.
-const MAX_FIELDS: usize = 192;
+pub(super) const MAX_FIELDS: usize = 192;
 
 /// Longer attribute values and targets are cut here.
 const MAX_TEXT_BYTES: usize = 4 << 10;
@@ -54,21 +55,33 @@ pub(super) enum Framing {
 /// Reads a request head. A `cut` one is read as far as it goes: its last line counts only where it is whole, but for a
 /// request line whose method is known.
 pub(super) fn request(bytes: &[u8], cut: bool) -> Parsed<RequestHead> {
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    plain_request(bytes).unwrap_or_else(|| any_request(bytes, cut))
+}
+
+/// A whole head of the plain shape.
+fn plain_request(bytes: &[u8]) -> Option<Parsed<RequestHead>> {
+    let line = plain::request_line(bytes)?;
+    let mut fields = RequestFields::default();
+    let length = plain::fields(&bytes[line.length..], RequestFields::wants, |name, value| {
+        fields.see(name, value);
+    })?;
+    let head = request_head(line.method, line.target, line.version_1_0, fields);
+    Some(Parsed::Head(head, line.length + length))
+}
+
+fn any_request(bytes: &[u8], cut: bool) -> Parsed<RequestHead> {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
     let mut config = ParserConfig::default();
     config.ignore_invalid_headers_in_requests(true);
-    match config.parse_request_with_uninit_headers(&mut request, bytes, &mut fields) {
+    match config.parse_request_with_uninit_headers(&mut request, bytes, &mut headers) {
         Ok(Status::Complete(length)) => {
-            let mut head = request_head(
-                request.method.unwrap_or(""),
-                request.path.unwrap_or(""),
-                request.headers,
-            );
-            if request.version == Some(0) {
-                head.framing = head.framing.of_version_1_0();
+            let mut fields = RequestFields::default();
+            for header in &*request.headers {
+                fields.see(header.name.as_bytes(), header.value);
             }
-            head.message.attributes.push(version(request.version));
+            let (method, target) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
+            let head = request_head(method, target, request.version == Some(0), fields);
             Parsed::Head(head, length)
         }
         Ok(Status::Partial) if cut => cut_request(bytes),
@@ -79,20 +92,37 @@ pub(super) fn request(bytes: &[u8], cut: bool) -> Parsed<RequestHead> {
 
 /// Reads a response head, given what it answers.
 pub(super) fn response(bytes: &[u8], asked: Asked, cut: bool) -> Parsed<ResponseHead> {
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    plain_response(bytes, asked).unwrap_or_else(|| any_response(bytes, asked, cut))
+}
+
+/// A whole head of the plain shape.
+fn plain_response(bytes: &[u8], asked: Asked) -> Option<Parsed<ResponseHead>> {
+    let line = plain::status_line(bytes)?;
+    let mut fields = ResponseFields::default();
+    let length = plain::fields(&bytes[line.length..], ResponseFields::wants, |name, value| {
+        fields.see(name, value);
+    })?;
+    let head = response_head(line.code, line.version_1_0, &fields, asked);
+    Some(Parsed::Head(head, line.length + length))
+}
+
+fn any_response(bytes: &[u8], asked: Asked, cut: bool) -> Parsed<ResponseHead> {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let mut config = ParserConfig::default();
     config
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)
         .ignore_invalid_headers_in_responses(true);
-    match config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields) {
+    match config.parse_response_with_uninit_headers(&mut response, bytes, &mut headers) {
         Ok(Status::Complete(length)) => {
+            let mut fields = ResponseFields::default();
+            for header in &*response.headers {
+                fields.see(header.name.as_bytes(), header.value);
+            }
             let code = response.code.unwrap_or(0);
-            Parsed::Head(
-                response_head(code, response.version == Some(0), response.headers, asked),
-                length,
-            )
+            let head = response_head(code, response.version == Some(0), &fields, asked);
+            Parsed::Head(head, length)
         }
         Ok(Status::Partial) if cut => closed_off(bytes, |whole| match response_of_cut(whole, asked) {
             Parsed::Head(head, _) => Parsed::Head(head, bytes.len()),
@@ -133,7 +163,10 @@ fn cut_request(bytes: &[u8]) -> Parsed<RequestHead> {
         return Parsed::Partial;
     }
     let target = String::from_utf8_lossy(target);
-    let mut head = request_head(&String::from_utf8_lossy(method), &target, &[]);
+    let method = String::from_utf8_lossy(method);
+    let mut head = request_head(&method, &target, false, RequestFields::default());
+    // Its version was not seen.
+    head.message.attributes.retain(|(name, _)| *name != VERSION);
     if !target.contains(['?', '#']) {
         let seen = if target.contains("://") && target.matches('/').count() < 3 {
             ""
@@ -157,27 +190,22 @@ fn closed_off<T>(bytes: &[u8], read: impl FnOnce(&[u8]) -> Parsed<T>) -> Parsed<
     read(&whole)
 }
 
-fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHead {
+fn request_head(method: &str, target: &str, version_1_0: bool, fields: RequestFields<'_>) -> RequestHead {
     let mut message = Message::new(Class::Request, Pairing::InOrder, Ends::Here);
     message.operation = CompactString::new(method);
     message.attributes.reserve_exact(6);
-    let mut context = ContextReader::default();
-    let mut length = ContentLength::default();
-    let mut transfer = Transfer::default();
-    let (mut host, mut content_type): (&[u8], &[u8]) = (b"", b"");
-    let (mut upgrade, mut upgrades): (&[u8], bool) = (b"", false);
-    for field in fields {
-        let (name, value) = (field.name.as_bytes(), field.value);
-        match name.len() {
-            4 if is(name, "host") => host = value,
-            7 if is(name, "upgrade") => upgrade = value,
-            10 if is(name, "connection") => upgrades |= has_token(value, "upgrade"),
-            10 if is(name, "user-agent") => set_text(&mut message.attributes, "user_agent.original", value),
-            12 if is(name, "content-type") => content_type = value,
-            14 if is(name, "content-length") => length.see(value),
-            17 if is(name, "transfer-encoding") => transfer.see(value),
-            _ => context.see(name, value),
-        }
+    let RequestFields {
+        host,
+        upgrade,
+        upgrades,
+        user_agent,
+        content_type,
+        length,
+        transfer,
+        context,
+    } = fields;
+    if let Some(user_agent) = user_agent {
+        set_text(&mut message.attributes, "user_agent.original", user_agent);
     }
     let asked = match method {
         "HEAD" => Asked::Head,
@@ -211,7 +239,13 @@ fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHea
         (Transfer::None, ContentLength::Bytes(bytes)) => Framing::Length(bytes),
         (Transfer::None, ContentLength::None) => Framing::None,
     };
+    let framing = if version_1_0 {
+        framing.of_version_1_0()
+    } else {
+        framing
+    };
     let refiner = Refiner::of_request(&mut message, content_type).filter(|_| framing != Framing::None);
+    message.attributes.push(version(version_1_0));
     RequestHead {
         message,
         framing,
@@ -220,7 +254,7 @@ fn request_head(method: &str, target: &str, fields: &[Header<'_>]) -> RequestHea
     }
 }
 
-fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Asked) -> ResponseHead {
+fn response_head(code: u16, version_1_0: bool, fields: &ResponseFields<'_>, asked: Asked) -> ResponseHead {
     let mut message = Message::new(Class::Response, Pairing::InOrder, Ends::Here);
     let digits = [
         b'0' + (code / 100 % 10) as u8,
@@ -231,19 +265,12 @@ fn response_head(code: u16, version_1_0: bool, fields: &[Header<'_>], asked: Ask
     if code >= 500 {
         message.outcome = Outcome::Error(CompactString::default());
     }
-    let mut length = ContentLength::default();
-    let mut transfer = Transfer::default();
-    let (mut upgrade, mut content_type): (&[u8], &[u8]) = (b"", b"");
-    for field in fields {
-        let (name, value) = (field.name.as_bytes(), field.value);
-        match name.len() {
-            7 if is(name, "upgrade") => upgrade = value,
-            12 if is(name, "content-type") => content_type = value,
-            14 if is(name, "content-length") => length.see(value),
-            17 if is(name, "transfer-encoding") => transfer.see(value),
-            _ => {}
-        }
-    }
+    let ResponseFields {
+        upgrade,
+        content_type,
+        length,
+        transfer,
+    } = *fields;
     let hand_over = match (code, asked) {
         (101, Asked::UpgradeHttp2) if upgrade.is_empty() => Some(Next::Protocol(Protocol::Http2)),
         (101, _) => Some(upgraded_to(upgrade)),
@@ -298,57 +325,6 @@ impl Framing {
     /// HTTP/1.0 knows no transfer codings; RFC 9112 section 6.1 calls the framing faulty.
     fn of_version_1_0(self) -> Self {
         if self == Self::Chunked { Self::Faulty } else { self }
-    }
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum ContentLength {
-    #[default]
-    None,
-    Bytes(u64),
-    Faulty,
-}
-
-impl ContentLength {
-    /// Repeated equal values count as one (RFC 9112 section 6.3, 5.), anything else is faulty.
-    fn see(&mut self, value: &[u8]) {
-        for part in value.split(|byte| *byte == b',') {
-            let part = part.trim_ascii();
-            let digits = part.iter().all(u8::is_ascii_digit);
-            let bytes = std::str::from_utf8(part)
-                .ok()
-                .filter(|_| digits)
-                .and_then(|part| part.parse().ok());
-            *self = match *self {
-                Self::None => bytes.map_or(Self::Faulty, Self::Bytes),
-                Self::Bytes(before) if bytes == Some(before) => Self::Bytes(before),
-                Self::Bytes(_) | Self::Faulty => Self::Faulty,
-            };
-        }
-    }
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Transfer {
-    #[default]
-    None,
-    /// `chunked` is the last coding.
-    Chunked,
-    Other,
-}
-
-impl Transfer {
-    fn see(&mut self, value: &[u8]) {
-        let last = value
-            .rsplit(|byte| *byte == b',')
-            .next()
-            .unwrap_or(value)
-            .trim_ascii();
-        *self = if last.eq_ignore_ascii_case(b"chunked") {
-            Self::Chunked
-        } else {
-            Self::Other
-        };
     }
 }
 
@@ -418,12 +394,11 @@ fn split_at(text: &str, ascii: u8) -> Option<(&str, &str)> {
     memchr::memchr(ascii, text.as_bytes()).map(|place| (&text[..place], &text[place + 1..]))
 }
 
-fn version(minor: Option<u8>) -> (&'static str, Value) {
-    let text = if minor == Some(0) { "1.0" } else { "1.1" };
-    (
-        "network.protocol.version",
-        Value::Text(CompactString::const_new(text)),
-    )
+const VERSION: &str = "network.protocol.version";
+
+fn version(is_1_0: bool) -> (&'static str, Value) {
+    let text = if is_1_0 { "1.0" } else { "1.1" };
+    (VERSION, Value::Text(CompactString::const_new(text)))
 }
 
 pub(in crate::protocol) fn set_text(attributes: &mut Attributes, name: &'static str, value: &[u8]) {
@@ -438,11 +413,99 @@ fn bounded(text: &str) -> CompactString {
     }
 }
 
-fn is(name: &[u8], lower: &str) -> bool {
-    name.eq_ignore_ascii_case(lower.as_bytes())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-fn has_token(list: &[u8], token: &str) -> bool {
-    list.split(|byte| *byte == b',')
-        .any(|item| is(item.trim_ascii(), token))
+    fn told<T>(parsed: Parsed<T>, tell: impl FnOnce(T) -> String) -> String {
+        match parsed {
+            Parsed::Head(head, length) => format!("{length} {}", tell(head)),
+            Parsed::Partial => "partial".to_owned(),
+            Parsed::Malformed => "malformed".to_owned(),
+        }
+    }
+
+    fn request_told(parsed: Parsed<RequestHead>) -> String {
+        told(parsed, |head| {
+            format!("{:?} {:?} {:?}", head.message, head.framing, head.asked)
+        })
+    }
+
+    fn response_told(parsed: Parsed<ResponseHead>) -> String {
+        told(parsed, |head| {
+            format!(
+                "{:?} {:?} {:?} {:?}",
+                head.message, head.framing, head.hand_over, head.content_type
+            )
+        })
+    }
+
+    fn check(bytes: &[u8]) -> (bool, bool) {
+        let (request, response) = (plain_request(bytes), plain_response(bytes, Asked::Plain));
+        let plain = (request.is_some(), response.is_some());
+        if let Some(request) = request {
+            assert_eq!(request_told(request), request_told(any_request(bytes, false)));
+        }
+        if let Some(response) = response {
+            let any = any_response(bytes, Asked::Plain, false);
+            assert_eq!(response_told(response), response_told(any));
+        }
+        plain
+    }
+
+    #[test]
+    fn usual_heads_are_of_the_plain_shape() {
+        let fields = "Host: a:80\r\nUser-Agent:x\r\nContent-Length: 5\r\ntraceparent: \
+            00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\nX-Empty:\r\n\r\nbody";
+        assert_eq!(
+            check(format!("GET /a?b=c HTTP/1.1\r\n{fields}").as_bytes()),
+            (true, false)
+        );
+        assert_eq!(
+            check(format!("HTTP/1.0 404 Not Found\r\n{fields}").as_bytes()),
+            (false, true)
+        );
+        assert_eq!(check(b"HTTP/1.1 200\r\n\r\n"), (false, true));
+    }
+
+    #[test]
+    fn fields_up_to_the_limit_and_not_beyond() {
+        for (count, plain) in [(MAX_FIELDS, true), (MAX_FIELDS + 1, false)] {
+            let fields = "A: b\r\n".repeat(count);
+            assert_eq!(
+                check(format!("GET / HTTP/1.1\r\n{fields}\r\n").as_bytes()).0,
+                plain
+            );
+            assert_eq!(
+                check(format!("HTTP/1.1 200 OK\r\n{fields}\r\n").as_bytes()).1,
+                plain
+            );
+        }
+    }
+
+    proptest! {
+        /// Pieces of heads in any order, with any byte changed.
+        #[test]
+        fn what_is_read_quickly_is_read_alike(
+            start in prop::sample::select(vec![
+                "GET / HTTP/1.1\r\n", "POST /a?b#c HTTP/1.0\r\n", "CONNECT a:1 HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n",
+                "HTTP/1.1 101 \r\n", "HTTP/1.0 500\r\n", "GET http://a/b HTTP/1.1\r\n", "BREW / HTTP/1.1\r\n", "GET  / HTTP/1.1\r\n",
+            ]),
+            lines in prop::collection::vec(prop::sample::select(vec![
+                "Host: a:80\r\n", "Host : b\r\n", "content-length: 12\r\n", "Content-Length: 12, 12\r\n", "Content-Length:\r\n",
+                "Content-Length : 3\r\n", "Transfer-Encoding: gzip, chunked \r\n", "Connection: upgrade\r\n", "Upgrade: h2c\r\n",
+                "Upgrade:  websocket\r\n", " folded\r\n", "\tfolded\r\n", "no colon\r\n", ": no name\r\n", "A: b\n", "A: b\rc\r\n",
+                "User-Agent: \u{7f}\r\n", "User-Agent: é\r\n", "Content-Type: application/json\r\n", "X-Request-ID: 0123456789\r\n",
+                "b3: 0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331\r\n", "H@st: x\r\n", "\r\n",
+            ]), 0..8),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        ) {
+            let mut bytes = [start, &lines.concat(), "\r\n"].concat().into_bytes();
+            for (place, byte) in changes {
+                *place.get_mut(&mut bytes) = byte;
+            }
+            check(&bytes);
+        }
+    }
 }

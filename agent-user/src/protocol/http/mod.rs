@@ -7,8 +7,10 @@
 
 mod body;
 mod detect;
+mod fields;
 mod head;
 mod line;
+mod plain;
 
 use std::collections::VecDeque;
 
