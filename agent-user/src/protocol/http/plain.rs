@@ -126,7 +126,7 @@ fn control_at(bytes: &[u8]) -> Option<usize> {
         let word = u64::from_le_bytes(*word);
         // A borrow can only touch bytes behind the first one found.
         let below_space = word.wrapping_sub(0x20 * ONES) & !word;
-        let without_delete = word ^ 0x7F * ONES;
+        let without_delete = word ^ (0x7F * ONES);
         let delete = without_delete.wrapping_sub(ONES) & !without_delete;
         let found = (below_space | delete) & HIGHS;
         if found != 0 {
