@@ -8,17 +8,16 @@ mod traffic;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 use mimalloc::MiMalloc;
 use spanhound_agent::batch::{Batch, wire};
 use spanhound_agent::config::Config;
-use spanhound_agent::export::otlp;
+use spanhound_agent::export::{Encoder, collector, otlp};
 use spanhound_agent::kernel::decode;
 use spanhound_agent::process::{Directory, Procfs};
-use spanhound_agent::run::{BATCH_SPANS_MAX, Pipeline};
+use spanhound_agent::run::{BATCH_SPANS_MAX, PART_SPANS, Pipeline};
 
 use traffic::{Traffic, Turn};
 
@@ -59,10 +58,8 @@ unsafe impl GlobalAlloc for Counting {
 /// Everything between the ring buffer and the socket.
 struct Road {
     pipeline: Pipeline,
-    sender: wire::Sender,
-    /// For a collector of ours; an OpenTelemetry backend otherwise.
-    collector: bool,
-    sequence: u64,
+    encoder: Box<dyn Encoder>,
+    batch_spans: usize,
     spans: u64,
     encoded_bytes: u64,
 }
@@ -76,35 +73,24 @@ impl Road {
         }
         self.pipeline.take_orders().for_each(drop);
         self.pipeline.tick(turn.now_ns);
-        if self.pipeline.linked_len() >= BATCH_SPANS_MAX {
+        if self.pipeline.linked_len() >= PART_SPANS {
             self.send();
         }
     }
 
     fn send(&mut self) {
-        let mut spans = self.pipeline.take_linked();
-        while !spans.is_empty() {
-            let rest = spans.split_off(spans.len().min(BATCH_SPANS_MAX));
-            self.spans += spans.len() as u64;
-            let batch = Arc::new(Batch {
-                spans,
-                health: None,
-                unix_offset_ns: 1,
-            });
-            self.encoded_bytes += self.encode(&batch);
-            spans = rest;
+        let spans = self.pipeline.take_linked();
+        self.spans += spans.len() as u64;
+        self.batch_spans += spans.len();
+        self.encoder.add(&Batch {
+            spans,
+            health: None,
+            unix_offset_ns: 1,
+        });
+        if self.batch_spans >= BATCH_SPANS_MAX {
+            self.batch_spans = 0;
+            self.encoded_bytes += black_box(self.encoder.finish()).map_or(0, |bytes| bytes.len() as u64);
         }
-    }
-
-    fn encode(&mut self, batch: &Batch) -> u64 {
-        use prost::Message;
-        let encoded = if self.collector {
-            self.sequence += 1;
-            wire::encode(batch, self.sequence, &self.sender).encode_to_vec()
-        } else {
-            otlp::encode(batch, &self.sender.agent)
-        };
-        black_box(encoded).len() as u64
     }
 }
 
@@ -128,9 +114,11 @@ fn main() -> anyhow::Result<()> {
     let directory = Directory::new(Procfs::new(processes.root()), 100, 64);
     let mut road = Road {
         pipeline: Pipeline::new(&Config::default(), directory, 7),
-        sender: wire::Sender::default(),
-        collector: arguments.next().as_deref() == Some("collector"),
-        sequence: 0,
+        encoder: match arguments.next().as_deref() {
+            Some("collector") => Box::new(collector::Encoder::new(wire::Sender::default())),
+            _ => Box::new(otlp::Encoder::new(wire::Sender::default().agent)),
+        },
+        batch_spans: 0,
         spans: 0,
         encoded_bytes: 0,
     };

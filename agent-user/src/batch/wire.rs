@@ -1,6 +1,6 @@
 //! A batch in the form of `proto/spanhound/v1/wire.proto`.
 //!
-//! Enters: a [`Batch`] and who sends it. Leaves: the message, every string in it once. Bounded: by the batch.
+//! Enters: a [`Batch`] in parts, and who sends it. Leaves: the message, every string in it once. Bounded: by the batch.
 
 use std::sync::Arc;
 
@@ -21,35 +21,63 @@ pub struct Sender {
     pub agent: v1::Agent,
 }
 
-pub fn encode(batch: &Batch, sequence: u64, sender: &Sender) -> v1::Batch {
-    let mut encoder = Encoder::default();
-    encoder.intern("");
-    let spans = batch
-        .spans
-        .iter()
-        .map(|linked| encoder.span(linked, batch.unix_offset_ns, &sender.agent))
-        .collect();
-    let health = batch.health.as_ref().map(|health| encoder.health(health));
-    v1::Batch {
-        agent_run_id: sender.run_id,
-        sequence,
-        agent: Some(sender.agent.clone()),
-        strings: encoder.strings,
-        instances: encoder.instances,
-        spans,
-        health,
+/// Writes a batch part by part.
+pub struct Encoder {
+    sender: Sender,
+    written: Written,
+}
+
+impl Encoder {
+    pub fn new(sender: Sender) -> Self {
+        Self {
+            sender,
+            written: Written::new(),
+        }
+    }
+
+    pub fn add(&mut self, part: &Batch) {
+        for linked in &part.spans {
+            let span = self.written.span(linked, part.unix_offset_ns, &self.sender.agent);
+            self.written.spans.push(span);
+        }
+        if let Some(health) = &part.health {
+            self.written.health = Some(self.written.health(health));
+        }
+    }
+
+    /// All parts since the last call.
+    pub fn finish(&mut self, sequence: u64) -> v1::Batch {
+        let written = std::mem::replace(&mut self.written, Written::new());
+        v1::Batch {
+            agent_run_id: self.sender.run_id,
+            sequence,
+            agent: Some(self.sender.agent.clone()),
+            strings: written.strings,
+            instances: written.instances,
+            spans: written.spans,
+            health: written.health,
+        }
     }
 }
 
 #[derive(Default)]
-struct Encoder {
+struct Written {
     strings: Vec<String>,
     index_of: FxHashMap<String, u32>,
     instances: Vec<v1::Instance>,
     instance_of: FxHashMap<u64, u32>,
+    spans: Vec<v1::Span>,
+    health: Option<v1::Health>,
 }
 
-impl Encoder {
+impl Written {
+    fn new() -> Self {
+        let mut written = Self::default();
+        // Index 0 is the empty string.
+        written.intern("");
+        written
+    }
+
     fn intern(&mut self, text: &str) -> u32 {
         if let Some(index) = self.index_of.get(text) {
             return *index;

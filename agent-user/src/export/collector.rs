@@ -13,8 +13,8 @@ use tonic::Code;
 
 use super::grpc::{BadUrl, Method};
 use super::outbox::{Courier, Delivered, Failure, Outbox};
-use super::{Counters, Encode, Request};
-use crate::batch::wire;
+use super::{Counters, Request};
+use crate::batch::{Batch, wire};
 
 const SEND: &str = "/spanhound.v1.Ingest/Send";
 
@@ -32,13 +32,30 @@ struct Collector {
 }
 
 /// Numbers batches and writes them as the wire wants them.
-pub fn encoder(sender: wire::Sender) -> Encode {
-    let mut sequence = 0;
-    Box::new(move |batch| {
-        let message = wire::encode(batch, sequence, &sender);
-        sequence += 1;
+pub struct Encoder {
+    wire: wire::Encoder,
+    sequence: u64,
+}
+
+impl Encoder {
+    pub fn new(sender: wire::Sender) -> Self {
+        Self {
+            wire: wire::Encoder::new(sender),
+            sequence: 0,
+        }
+    }
+}
+
+impl super::Encoder for Encoder {
+    fn add(&mut self, part: &Batch) {
+        self.wire.add(part);
+    }
+
+    fn finish(&mut self) -> Option<Bytes> {
+        let message = self.wire.finish(self.sequence);
+        self.sequence += 1;
         Some(Bytes::from(message.encode_to_vec()))
-    })
+    }
 }
 
 impl Exporter {

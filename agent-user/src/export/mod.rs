@@ -49,35 +49,48 @@ pub struct Request {
     bytes: Bytes,
 }
 
-/// What a batch becomes for one exporter; `None` where there is nothing to say.
-pub type Encode = Box<dyn FnMut(&Batch) -> Option<Bytes> + Send>;
+/// What a batch becomes for one exporter. It is told of in parts, as its spans are made, so that no long moment of work comes
+/// with its end.
+pub trait Encoder: Send {
+    fn add(&mut self, part: &Batch);
+    /// All parts since the last call; `None` where there is nothing to say.
+    fn finish(&mut self) -> Option<Bytes>;
+}
 
 /// One exporter's entrance. Batches are encoded here, by whoever made them: what crosses to the exporter's thread is a
 /// tenth of the memory, and spans are freed where they were allocated, which allocators are quick at.
 pub struct Door {
     /// Stands in the names of its counters: `collector` or `otlp`.
     pub name: &'static str,
-    encode: Encode,
+    encoder: Box<dyn Encoder>,
+    /// Of the parts since the last request.
+    spans: usize,
     sender: mpsc::Sender<Request>,
     pub counters: Arc<Counters>,
 }
 
 impl Door {
-    pub fn new(name: &'static str, encode: Encode) -> (Self, mpsc::Receiver<Request>) {
+    pub fn new(name: &'static str, encoder: Box<dyn Encoder>) -> (Self, mpsc::Receiver<Request>) {
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
         let door = Self {
             name,
-            encode,
+            encoder,
+            spans: 0,
             sender,
             counters: Arc::default(),
         };
         (door, receiver)
     }
 
-    /// Hands a batch over, or counts its spans as given up. Never waits.
-    pub fn push(&mut self, batch: &Batch) {
-        let spans = batch.spans.len();
-        if let Some(bytes) = (self.encode)(batch)
+    pub fn add(&mut self, part: &Batch) {
+        self.spans += part.spans.len();
+        self.encoder.add(part);
+    }
+
+    /// Hands over what was added, or counts its spans as given up. Never waits.
+    pub fn send(&mut self) {
+        let spans = std::mem::take(&mut self.spans);
+        if let Some(bytes) = self.encoder.finish()
             && self.sender.try_send(Request { spans, bytes }).is_err()
         {
             Counters::add(&self.counters.spans_given_up, spans);

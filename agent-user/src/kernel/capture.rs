@@ -1,13 +1,10 @@
 //! Capture: the loaded kernel programs and the ring buffer they write to.
 
-use std::{
-    os::fd::{AsFd, BorrowedFd},
-    path::PathBuf,
-};
+use std::{os::fd::AsFd, path::PathBuf};
 
 use aya::{
     Ebpf, EbpfError,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use spanhound_common::{
     ConnectionSetting, Layout, Loss, PortRule, ProcessRule, limits,
@@ -25,6 +22,7 @@ use super::{
     load, memory,
     probes::WAKES,
     python::Pythons,
+    ring::{Bell, Ring},
 };
 use crate::event::{ConnectionId, Event};
 use crate::process::{GoFunctions, PythonProgram};
@@ -58,6 +56,9 @@ impl TierChoice {
         }
     }
 }
+
+/// The ring buffer is crowded when this part of it waits to be read. The kernel programs ring at a quarter.
+const CROWDED_SHARE: usize = 8;
 
 /// What capture starts with.
 #[derive(Clone, Debug)]
@@ -132,6 +133,8 @@ pub enum CaptureError {
     NoMap(&'static str),
     #[error("map {0}: {1}")]
     Map(&'static str, #[source] MapError),
+    #[error("cannot read the ring buffer: {0}")]
+    Ring(#[source] std::io::Error),
 }
 
 /// One counter of the kernel side's loss ledger.
@@ -145,7 +148,12 @@ pub struct LossCount {
 pub struct Capture {
     /// Keeps programs and links alive.
     programs: Ebpf,
-    ring: RingBuf<MapData>,
+    ring: Ring,
+    bell: Bell,
+    /// More than this in the ring buffer is close to too much.
+    crowded_bytes: usize,
+    /// Keeps the ring's descriptor open, for the bell.
+    _events: MapData,
     settings: Array<MapData, ConnectionSetting>,
     setting_slots: u32,
     processes: HashMap<MapData, u32, ProcessRule>,
@@ -179,9 +187,18 @@ impl Capture {
             tracepoints,
         } = load::load(settings)?;
         let map_bytes = programs.maps().map(|(_, map)| memory::map_bytes(map)).sum();
+        let Map::RingBuf(events) = take(&mut programs, "EVENTS")? else {
+            return Err(CaptureError::NoMap("EVENTS"));
+        };
+        let ring_bytes = events
+            .info()
+            .map_err(|e| CaptureError::Map("EVENTS", e))?
+            .max_entries();
         let mut this = Self {
-            ring: RingBuf::try_from(take(&mut programs, "EVENTS")?)
-                .map_err(|e| CaptureError::Map("EVENTS", e))?,
+            ring: Ring::open(events.fd().as_fd(), ring_bytes as usize).map_err(CaptureError::Ring)?,
+            bell: Bell::of(events.fd().as_fd()).map_err(CaptureError::Ring)?,
+            crowded_bytes: ring_bytes as usize / CROWDED_SHARE,
+            _events: events,
             settings: Array::try_from(take(&mut programs, "SETTINGS")?)
                 .map_err(|e| CaptureError::Map("SETTINGS", e))?,
             setting_slots: limits::SETTINGS_DEFAULT,
@@ -248,16 +265,21 @@ impl Capture {
     /// Hands over up to `limit` waiting events, borrowed from the ring buffer, and says how many there were. Returns
     /// at once. Fewer than `limit` means the buffer was drained.
     pub fn poll(&mut self, limit: usize, mut on_event: impl FnMut(Event<'_>)) -> usize {
-        let mut handed = 0;
-        while handed < limit
-            && let Some(record) = self.ring.next()
-        {
-            if let Some(event) = decode(&record) {
+        self.ring.read(limit, |record| {
+            if let Some(event) = decode(record) {
                 on_event(event);
             }
-            handed += 1;
-        }
-        handed
+        })
+    }
+
+    /// Waits until the ring buffer fills up, at most so long. Events that wait already do not end the wait.
+    pub fn wait(&self, timeout_ms: i32) {
+        self.bell.wait(timeout_ms);
+    }
+
+    /// Whether so much waits that it must be taken in now, whoever else wants the processor.
+    pub fn is_crowded(&self) -> bool {
+        self.ring.waiting_bytes() > self.crowded_bytes
     }
 
     /// Sets how much of each call is copied: call it whenever the parser's wish for the connection changes.
@@ -389,11 +411,6 @@ impl Capture {
     /// Kernel memory all maps may take, as the kernel counts it.
     pub fn map_bytes(&self) -> u64 {
         self.map_bytes
-    }
-
-    /// Readable when the ring buffer fills up: wait on this beside a timer of some milliseconds.
-    pub fn wake_up(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
     }
 }
 

@@ -17,6 +17,7 @@ mod memory;
 mod privileges;
 mod probes;
 mod python;
+mod ring;
 
 pub use attach::HookStatus;
 pub use btf::BtfError;

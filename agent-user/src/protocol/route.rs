@@ -78,24 +78,29 @@ impl Default for Routes {
 impl Routes {
     /// The template of a path. Equal paths may get a coarser template later, never a finer one.
     pub fn template(&mut self, path: &str) -> CompactString {
-        let mut template = CompactString::with_capacity(path.len().min(256));
-        let mut node = 0;
-        let mut segments = path.split('/').filter(|segment| !segment.is_empty());
-        for depth in 0.. {
-            let Some(segment) = segments.next() else { break };
-            template.push('/');
+        let mut template = Template {
+            path,
+            same: 0,
+            other: None,
+        };
+        let (mut node, mut depth, mut rest) = (0, 0, path);
+        while !rest.is_empty() {
+            let end = rest.bytes().position(|byte| byte == b'/');
+            let (segment, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            rest = behind.get(1..).unwrap_or_default();
+            if segment.is_empty() {
+                continue;
+            }
             if depth == DEPTH_MAX {
-                template.push_str(REST);
+                template.push(REST);
                 break;
             }
+            depth += 1;
             let (next, is_parameter) = self.step(node, segment);
-            template.push_str(if is_parameter { PARAMETER } else { segment });
+            template.push(if is_parameter { PARAMETER } else { segment });
             node = next;
         }
-        if template.is_empty() || (path.ends_with('/') && path.len() > 1) {
-            template.push('/');
-        }
-        template
+        template.finish(path.ends_with('/') || depth == 0)
     }
 
     /// The node a segment leads to, and whether it is a parameter there.
@@ -128,6 +133,42 @@ impl Routes {
         self.nodes[from].parameter = Some(next as u32);
         self.nodes.push(Node::default());
         (next, true)
+    }
+}
+
+/// A template under construction: nothing is copied as long as it is how the path begins.
+struct Template<'a> {
+    path: &'a str,
+    /// So many bytes of the path are the template, until it is another text.
+    same: usize,
+    other: Option<CompactString>,
+}
+
+impl Template<'_> {
+    fn push(&mut self, segment: &str) {
+        let end = self.same + 1 + segment.len();
+        let there = self.path.as_bytes().get(self.same..end);
+        let goes_on = there.and_then(<[u8]>::split_first) == Some((&b'/', segment.as_bytes()));
+        if goes_on && self.other.is_none() {
+            self.same = end;
+        } else {
+            let other = self.own();
+            other.push('/');
+            other.push_str(segment);
+        }
+    }
+
+    fn own(&mut self) -> &mut CompactString {
+        self.other
+            .get_or_insert_with(|| CompactString::new(&self.path[..self.same]))
+    }
+
+    fn finish(mut self, slash: bool) -> CompactString {
+        if slash {
+            self.push("");
+        }
+        self.other
+            .unwrap_or_else(|| CompactString::new(&self.path[..self.same]))
     }
 }
 

@@ -5,12 +5,12 @@
 
 mod connections;
 mod host;
+mod pace;
 mod pipeline;
 mod selection;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,17 +25,15 @@ use crate::health::{HookReport, Snapshot};
 use crate::kernel::{Capture, CaptureError, Settings};
 use crate::process::{Directory, Procfs};
 
+use pace::{CROWDED_TURN_EVENTS, Pace, TURN_EVENTS};
 pub use pipeline::{Order, Pipeline};
 
 /// Spans sent at once.
 pub const BATCH_SPANS_MAX: usize = 1_024;
+/// Spans that wait to be encoded together.
+pub const PART_SPANS: usize = 64;
 const BATCH_AGE_NS: u64 = 1_000_000_000;
 const HEALTH_AGE_NS: u64 = 5_000_000_000;
-/// How long the agent sleeps when events come, and when none do. The kernel wakes it when the ring buffer fills.
-const BUSY_WAIT_MS: i32 = 50;
-const IDLE_WAIT_MS: i32 = 100;
-/// Events taken between two looks at the clock.
-const EVENTS_A_TURN: usize = 8_192;
 const PROCESSES_MAX: usize = 8_192;
 
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +86,7 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         capture,
         doors,
         batch_started_ns: host::monotonic_ns(),
+        batch_spans: 0,
         health_due_ns: 0,
     };
     agent.work(&stop);
@@ -106,7 +105,7 @@ type Exporters = (Vec<Door>, Vec<JoinHandle<()>>);
 fn exporters(config: &Config, sender: &wire::Sender) -> Result<Exporters, RunError> {
     let (mut doors, mut tasks) = (Vec::new(), Vec::new());
     if !config.collector.url.is_empty() {
-        let (door, requests) = Door::new("collector", collector::encoder(sender.clone()));
+        let (door, requests) = Door::new("collector", Box::new(collector::Encoder::new(sender.clone())));
         let settings = collector::Settings {
             url: config.collector.url.clone(),
             buffer_bytes: config.collector.buffer_bytes,
@@ -117,7 +116,7 @@ fn exporters(config: &Config, sender: &wire::Sender) -> Result<Exporters, RunErr
         doors.push(door);
     }
     if !config.otlp.url.is_empty() {
-        let (door, requests) = Door::new("otlp", otlp::encoder(sender.clone()));
+        let (door, requests) = Door::new("otlp", Box::new(otlp::Encoder::new(sender.agent.clone())));
         let exporter = otlp::Exporter::new(&config.otlp.url, config.otlp.transport, door.counters.clone())
             .map_err(RunError::OtlpUrl)?;
         tasks.push(tokio::spawn(exporter.run(requests)));
@@ -168,6 +167,8 @@ struct Agent {
     capture: Capture,
     doors: Vec<Door>,
     batch_started_ns: u64,
+    /// In the batch so far.
+    batch_spans: usize,
     health_due_ns: u64,
 }
 
@@ -176,45 +177,38 @@ impl Agent {
         self.pipeline.survey();
         self.obey();
         host::give_memory_back();
-        let mut wait_ms = BUSY_WAIT_MS;
+        let mut pace = Pace::default();
         while !stop.load(Ordering::Relaxed) {
-            self.sleep(wait_ms);
-            let events = self.turn();
-            wait_ms = if events == 0 { IDLE_WAIT_MS } else { BUSY_WAIT_MS };
+            self.capture.wait(pace.wait_ms);
+            pace.brought(self.take_in());
         }
         info!("stopping");
-        self.turn();
+        self.take_in();
         self.pipeline.finish();
         self.health_due_ns = 0;
         self.send(host::monotonic_ns(), true);
     }
 
-    fn turn(&mut self) -> usize {
+    /// Takes in what the ring buffer holds, in turns; answers how many events that were.
+    fn take_in(&mut self) -> usize {
         let mut events = 0;
         loop {
+            let crowded = self.capture.is_crowded();
+            let limit = if crowded { CROWDED_TURN_EVENTS } else { TURN_EVENTS };
             let pipeline = &mut self.pipeline;
-            let taken = self.capture.poll(EVENTS_A_TURN, |event| pipeline.event(event));
+            let taken = self.capture.poll(limit, |event| pipeline.event(event));
             self.obey();
             events += taken;
             let now_ns = host::monotonic_ns();
             self.pipeline.tick(now_ns);
             self.send(now_ns, false);
-            if taken < EVENTS_A_TURN {
+            if taken < limit {
                 return events;
             }
+            if !crowded {
+                std::thread::yield_now();
+            }
         }
-    }
-
-    /// Waits for the kernel's wake-up, at most so long.
-    fn sleep(&self, wait_ms: i32) {
-        let mut poll = libc::pollfd {
-            fd: self.capture.wake_up().as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: `poll` points to one pollfd that lives through the call; the descriptor is borrowed from `self.capture`.
-        // An interrupted or failed wait is a short wait, which is harmless.
-        let _ = unsafe { libc::poll(&raw mut poll, 1, wait_ms) };
     }
 
     fn obey(&mut self) {
@@ -230,15 +224,15 @@ impl Agent {
         }
     }
 
-    /// Sends what is due, everything if `all`.
+    /// Adds new spans to the batch, and sends it when it is due, or if `all`.
     fn send(&mut self, now_ns: u64, all: bool) {
         let health_due = now_ns >= self.health_due_ns;
-        let old = now_ns.saturating_sub(self.batch_started_ns) >= BATCH_AGE_NS;
         let waiting = self.pipeline.linked_len();
-        if !(all || health_due || waiting >= BATCH_SPANS_MAX || (old && waiting > 0)) {
+        let old = now_ns.saturating_sub(self.batch_started_ns) >= BATCH_AGE_NS;
+        let due = all || health_due || (old && self.batch_spans + waiting > 0);
+        if !(due || waiting >= PART_SPANS) {
             return;
         }
-        self.batch_started_ns = now_ns;
         let unix_offset_ns = host::unix_ns().wrapping_sub(now_ns);
         let mut spans = self.pipeline.take_linked();
         let mut health = health_due.then(|| self.snapshot());
@@ -247,16 +241,30 @@ impl Agent {
             host::give_memory_back();
         }
         while !spans.is_empty() || health.is_some() {
-            let rest = spans.split_off(spans.len().min(BATCH_SPANS_MAX));
-            let batch = Batch {
+            let rest = spans.split_off(spans.len().min(BATCH_SPANS_MAX - self.batch_spans));
+            self.batch_spans += spans.len();
+            let part = Batch {
                 spans,
                 health: health.take(),
                 unix_offset_ns,
             };
             for door in &mut self.doors {
-                door.push(&batch);
+                door.add(&part);
+            }
+            if self.batch_spans >= BATCH_SPANS_MAX {
+                self.send_batch(now_ns);
             }
             spans = rest;
+        }
+        if due {
+            self.send_batch(now_ns);
+        }
+    }
+
+    fn send_batch(&mut self, now_ns: u64) {
+        (self.batch_started_ns, self.batch_spans) = (now_ns, 0);
+        for door in &mut self.doors {
+            door.send();
         }
     }
 

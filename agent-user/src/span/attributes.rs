@@ -33,7 +33,8 @@ impl<'a> From<&'a Value> for AttributeRef<'a> {
 
 type Visit<'v> = dyn FnMut(&'static str, AttributeRef<'_>) + 'v;
 
-pub(super) fn visit(span: &Span, visit: &mut Visit<'_>) {
+/// `connection` shows those of the connection among the others.
+pub(super) fn visit(span: &Span, connection: bool, visit: &mut Visit<'_>) {
     let request = &*span.exchange.request;
     let response = span.exchange.response.as_deref();
     let mut derived = |key: &'static str, value: AttributeRef<'_>| {
@@ -43,7 +44,9 @@ pub(super) fn visit(span: &Span, visit: &mut Visit<'_>) {
         }
     };
     by_family(span, &mut derived);
-    network(span, &mut derived);
+    if connection {
+        network(&span.endpoints, span.side(), &mut derived);
+    }
     if span.status() == Status::Error {
         let status = span.status_text();
         derived(
@@ -122,20 +125,30 @@ fn by_family(span: &Span, visit: &mut Visit<'_>) {
     }
 }
 
-fn network(span: &Span, visit: &mut Visit<'_>) {
+/// Whether a message says this itself, whatever the connection would say.
+pub(super) fn is_said(span: &Span, key: &str) -> bool {
+    has(&span.exchange.request, key)
+        || span
+            .exchange
+            .response
+            .as_deref()
+            .is_some_and(|response| has(response, key))
+}
+
+pub(super) fn network(endpoints: &Endpoints, side: Side, visit: &mut Visit<'_>) {
     let Endpoints {
         local,
         remote,
         unix_path,
         local_text,
         remote_text,
-    } = &*span.endpoints;
+    } = endpoints;
     if !unix_path.is_empty() {
         visit("network.transport", AttributeRef::Text("unix"));
         visit("server.address", AttributeRef::Text(unix_path));
         return;
     }
-    let (server, server_text, peer_key) = match span.side() {
+    let (server, server_text, peer_key) = match side {
         Side::Client => (remote, remote_text, "network.peer.address"),
         Side::Server => (local, local_text, "client.address"),
     };

@@ -47,6 +47,13 @@ impl Endpoints {
     }
 }
 
+impl Endpoints {
+    /// What every span of the connection has, unless the exchange says it itself.
+    pub fn attributes(&self, side: Side, visit: &mut dyn FnMut(&'static str, AttributeRef<'_>)) {
+        attributes::network(self, side, visit);
+    }
+}
+
 /// An IPv4 address that a dual-stack socket shows as IPv6 (`::ffff:127.0.0.1`), as IPv4 again.
 fn unmapped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
@@ -96,6 +103,12 @@ impl Span {
 
     pub fn name(&self) -> CompactString {
         naming::name(&self.exchange)
+    }
+
+    /// The name in two parts, with a space between them where none is empty; `None` where it has to be cut.
+    pub fn short_name(&self) -> Option<(&str, &str)> {
+        let parts = naming::parts(&self.exchange);
+        (parts.0.len() + 1 + parts.1.len() <= naming::NAME_MAX_CHARS).then_some(parts)
     }
 
     pub fn start_ns(&self) -> TimeNs {
@@ -157,6 +170,16 @@ impl Span {
 
     /// Every attribute but the resource's, in a stable order, each key once.
     pub fn attributes(&self, visit: &mut dyn FnMut(&'static str, AttributeRef<'_>)) {
-        attributes::visit(self, visit);
+        attributes::visit(self, true, visit);
+    }
+
+    /// The same without those of [`Endpoints::attributes`].
+    pub fn attributes_of_exchange(&self, visit: &mut dyn FnMut(&'static str, AttributeRef<'_>)) {
+        attributes::visit(self, false, visit);
+    }
+
+    /// Whether the exchange says this itself, so that the connection's attribute of this key does not count.
+    pub fn says(&self, key: &str) -> bool {
+        attributes::is_said(self, key)
     }
 }

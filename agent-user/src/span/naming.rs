@@ -9,9 +9,26 @@ use crate::exchange::Exchange;
 use crate::protocol::table::Family;
 use crate::protocol::{Message, Side, Value};
 
-const NAME_MAX_CHARS: usize = 120;
+pub(super) const NAME_MAX_CHARS: usize = 120;
 
 pub(super) fn name(exchange: &Exchange) -> CompactString {
+    let (operation, subject) = parts(exchange);
+    let mut name = CompactString::with_capacity(operation.len() + 1 + subject.len());
+    name.push_str(operation);
+    if !(operation.is_empty() || subject.is_empty()) {
+        name.push(' ');
+    }
+    name.push_str(subject);
+    if name.len() > NAME_MAX_CHARS
+        && let Some((cut, _)) = name.char_indices().nth(NAME_MAX_CHARS)
+    {
+        name.truncate(cut);
+    }
+    name
+}
+
+/// What is done, and with what: a space between them where there are both. Not cut to their length.
+pub(super) fn parts(exchange: &Exchange) -> (&str, &str) {
     let request = &exchange.request;
     let operation = request.operation.as_str();
     let subject = match exchange.protocol.family() {
@@ -23,23 +40,11 @@ pub(super) fn name(exchange: &Exchange) -> CompactString {
         Family::Messaging => text(request, "messaging.destination.name").unwrap_or(request.target.as_str()),
         Family::Name => request.target.as_str(),
     };
-    let mut name = CompactString::with_capacity(operation.len() + 1 + subject.len());
     match (operation.is_empty(), subject.is_empty()) {
-        (false, false) if !subject.starts_with(operation) && !operation.ends_with(subject) => {
-            name.push_str(operation);
-            name.push(' ');
-            name.push_str(subject);
-        }
-        (_, false) => name.push_str(subject),
-        (false, true) => name.push_str(operation),
-        (true, true) => name.push_str(exchange.protocol.name()),
+        (true, true) => ("", exchange.protocol.name()),
+        (false, false) if subject.starts_with(operation) || operation.ends_with(subject) => ("", subject),
+        _ => (operation, subject),
     }
-    if name.len() > NAME_MAX_CHARS
-        && let Some((cut, _)) = name.char_indices().nth(NAME_MAX_CHARS)
-    {
-        name.truncate(cut);
-    }
-    name
 }
 
 /// A numbered namespace, as Redis has them, says nothing.

@@ -1,9 +1,12 @@
 //! A batch as an OTLP `ExportTraceServiceRequest`, written straight into bytes.
 //!
-//! Enters: a batch. Leaves: protobuf. Written by hand on prost's encoding primitives, because building prost's own
+//! Enters: a batch, in parts. Leaves: protobuf. Written by hand on prost's encoding primitives, because building prost's own
 //! structures first costs more than all parsing (`cargo xtask bench overhead`); a test decodes the result with the
 //! official types. Field numbers: opentelemetry-proto 1.9, `trace/v1/trace.proto` and its neighbours.
 
+use std::sync::Arc;
+
+use hyper::body::Bytes;
 use prost::encoding::encoded_len_varint;
 use rustc_hash::FxHashMap;
 use spanhound_proto::v1::Agent;
@@ -12,24 +15,63 @@ use super::field::{bytes, delimited, delimited_bytes, fixed64, message, text, va
 use crate::batch::{Batch, Linked};
 use crate::link::{Confidence, Method};
 use crate::process::Instance;
-use crate::span::{AttributeRef, Kind, Status};
+use crate::protocol::Side;
+use crate::span::{AttributeRef, Endpoints, Kind, Span, Status};
 
 /// What a span mostly takes; more only costs a copy.
 const SPAN_BYTES: usize = 448;
 
-/// Encodes every span of the batch, grouped by instance.
-pub fn encode(batch: &Batch, agent: &Agent) -> Vec<u8> {
-    let mut by_instance: FxHashMap<u64, Vec<&Linked>> = FxHashMap::default();
-    for linked in &batch.spans {
-        by_instance
-            .entry(linked.span.instance.id)
-            .or_default()
-            .push(linked);
+/// Writes batches part by part: export requests written one behind the other are one (protobuf appends repeated fields).
+pub struct Encoder {
+    agent: Agent,
+    written: Vec<u8>,
+    /// How much the last request took.
+    capacity: usize,
+}
+
+impl Encoder {
+    pub fn new(agent: Agent) -> Self {
+        Self {
+            agent,
+            written: Vec::new(),
+            capacity: 0,
+        }
     }
-    let mut out = Vec::with_capacity(batch.spans.len() * SPAN_BYTES);
+}
+
+impl crate::export::Encoder for Encoder {
+    fn add(&mut self, part: &Batch) {
+        if self.written.is_empty() {
+            self.written.reserve(self.capacity);
+        }
+        encode(&mut self.written, part, &self.agent);
+    }
+
+    /// OTLP has no place for health: without spans there is nothing to say.
+    fn finish(&mut self) -> Option<Bytes> {
+        let written = std::mem::take(&mut self.written);
+        self.capacity = written.len();
+        (!written.is_empty()).then(|| Bytes::from(written))
+    }
+}
+
+/// Encodes every span of a part, grouped by instance.
+fn encode(out: &mut Vec<u8>, part: &Batch, agent: &Agent) {
+    let mut by_instance: FxHashMap<u64, Vec<&Linked>> = FxHashMap::default();
+    for spans in part
+        .spans
+        .chunk_by(|left, right| left.span.instance.id == right.span.instance.id)
+    {
+        if let Some(first) = spans.first() {
+            let group = by_instance.entry(first.span.instance.id).or_default();
+            group.extend(spans);
+        }
+    }
+    out.reserve(part.spans.len() * SPAN_BYTES);
+    let mut connections = Connections::default();
     for spans in by_instance.values() {
         let Some(first) = spans.first() else { continue };
-        message::<4>(&mut out, 1, |resource_spans| {
+        message::<4>(out, 1, |resource_spans| {
             message::<3>(resource_spans, 1, |resource| {
                 resource_attributes(resource, &first.span.instance, agent)
             });
@@ -40,14 +82,68 @@ pub fn encode(batch: &Batch, agent: &Agent) -> Vec<u8> {
                 });
                 for linked in spans {
                     message::<2>(scope_spans, 2, |span| {
-                        encode_span(span, linked, batch.unix_offset_ns)
+                        encode_span(span, linked, part.unix_offset_ns, &mut connections)
                     });
                 }
             });
         });
     }
-    out
 }
+
+/// Attributes of connections, written once a part for all spans of one.
+#[derive(Default)]
+struct Connections {
+    /// By address, which the part keeps alive, and side.
+    known: FxHashMap<(*const Endpoints, bool), Written>,
+    bytes: Vec<u8>,
+}
+
+/// Where one connection's attributes lie: those a message may say better come first, one by one.
+#[derive(Clone, Copy, Default)]
+struct Written {
+    start: usize,
+    address_end: usize,
+    port_end: usize,
+    end: usize,
+}
+
+impl Connections {
+    fn write(&mut self, out: &mut Vec<u8>, span: &Span) {
+        let side = span.side();
+        let key = (Arc::as_ptr(&span.endpoints), side == Side::Server);
+        let bytes = &mut self.bytes;
+        let written = *self.known.entry(key).or_insert_with(|| {
+            let start = bytes.len();
+            let mut only = |wanted: &dyn Fn(&str) -> bool| {
+                span.endpoints.attributes(side, &mut |key, value| {
+                    if wanted(key) {
+                        attribute(bytes, 9, key, value);
+                    }
+                });
+                bytes.len()
+            };
+            Written {
+                start,
+                address_end: only(&|key| key == SERVER_ADDRESS),
+                port_end: only(&|key| key == SERVER_PORT),
+                end: only(&|key| key != SERVER_ADDRESS && key != SERVER_PORT),
+            }
+        });
+        let from = match (span.says(SERVER_ADDRESS), span.says(SERVER_PORT)) {
+            (false, false) => written.start,
+            (true, false) => written.address_end,
+            (false, true) => {
+                out.extend_from_slice(&self.bytes[written.start..written.address_end]);
+                written.port_end
+            }
+            (true, true) => written.port_end,
+        };
+        out.extend_from_slice(&self.bytes[from..written.end]);
+    }
+}
+
+const SERVER_ADDRESS: &str = "server.address";
+const SERVER_PORT: &str = "server.port";
 
 fn resource_attributes(out: &mut Vec<u8>, instance: &Instance, agent: &Agent) {
     let mut put = |key: &str, value: AttributeRef<'_>| {
@@ -78,40 +174,30 @@ fn resource_attributes(out: &mut Vec<u8>, instance: &Instance, agent: &Agent) {
     put("telemetry.sdk.version", AttributeRef::Text(&agent.version));
 }
 
-fn encode_span(out: &mut Vec<u8>, linked: &Linked, unix_offset_ns: u64) {
+fn encode_span(out: &mut Vec<u8>, linked: &Linked, unix_offset_ns: u64, connections: &mut Connections) {
     let Linked { span, link } = linked;
     bytes(out, 1, &link.trace_id.to_be_bytes());
     bytes(out, 2, &link.span_id.to_be_bytes());
     if link.parent_span_id != 0 {
         bytes(out, 4, &link.parent_span_id.to_be_bytes());
     }
-    text(out, 5, &span.name());
+    match span.short_name() {
+        Some((operation, subject)) if !(operation.is_empty() || subject.is_empty()) => {
+            delimited(out, 5, operation.len() + 1 + subject.len());
+            out.extend_from_slice(operation.as_bytes());
+            out.push(b' ');
+            out.extend_from_slice(subject.as_bytes());
+        }
+        Some((operation, subject)) => text(out, 5, if operation.is_empty() { subject } else { operation }),
+        None => text(out, 5, &span.name()),
+    }
     varint(out, 6, kind(span.kind()));
     fixed64(out, 7, span.start_ns().wrapping_add(unix_offset_ns));
     fixed64(out, 8, span.end_ns().wrapping_add(unix_offset_ns));
-    span.attributes(&mut |key, value| attribute(out, 9, key, value));
-    let method = match link.method {
-        Method::None => "none",
-        Method::Header => "header",
-        Method::Tcp => "tcp",
-        Method::Thread => "thread",
-        Method::Goroutine => "goroutine",
-        Method::Task => "task",
-        Method::Handoff => "handoff",
-        Method::Inference => "inference",
-    };
-    attribute(out, 9, "spanhound.link.method", AttributeRef::Text(method));
-    let confidence = match link.confidence {
-        Confidence::None => "none",
-        Confidence::Inferred => "inferred",
-        Confidence::Exact => "exact",
-    };
-    attribute(
-        out,
-        9,
-        "spanhound.link.confidence",
-        AttributeRef::Text(confidence),
-    );
+    span.attributes_of_exchange(&mut |key, value| attribute(out, 9, key, value));
+    connections.write(out, span);
+    out.extend_from_slice(link_method(link.method));
+    out.extend_from_slice(link_confidence(link.confidence));
     if link.confidence == Confidence::Inferred {
         attribute(
             out,
@@ -132,6 +218,35 @@ fn encode_span(out: &mut Vec<u8>, linked: &Linked, unix_offset_ns: u64) {
     }
 }
 
+/// An attribute of a span with a short text, written by the compiler.
+macro_rules! written {
+    ($key:literal, $value:literal) => {{
+        const PAIR: [u8; 8 + $key.len() + $value.len()] = short_text(9, $key.as_bytes(), $value.as_bytes());
+        &PAIR
+    }};
+}
+
+fn link_method(method: Method) -> &'static [u8] {
+    match method {
+        Method::None => written!("spanhound.link.method", "none"),
+        Method::Header => written!("spanhound.link.method", "header"),
+        Method::Tcp => written!("spanhound.link.method", "tcp"),
+        Method::Thread => written!("spanhound.link.method", "thread"),
+        Method::Goroutine => written!("spanhound.link.method", "goroutine"),
+        Method::Task => written!("spanhound.link.method", "task"),
+        Method::Handoff => written!("spanhound.link.method", "handoff"),
+        Method::Inference => written!("spanhound.link.method", "inference"),
+    }
+}
+
+fn link_confidence(confidence: Confidence) -> &'static [u8] {
+    match confidence {
+        Confidence::None => written!("spanhound.link.confidence", "none"),
+        Confidence::Inferred => written!("spanhound.link.confidence", "inferred"),
+        Confidence::Exact => written!("spanhound.link.confidence", "exact"),
+    }
+}
+
 fn kind(kind: Kind) -> u64 {
     match kind {
         Kind::Server => 2,
@@ -143,6 +258,21 @@ fn kind(kind: Kind) -> u64 {
 
 /// Key and value together, so that the pair's length takes one byte.
 const SHORT_BYTES: usize = 0x80 - 6;
+
+/// A `KeyValue` whose lengths all take one byte.
+const fn short_text<const LENGTH: usize>(field: u8, key: &[u8], text: &[u8]) -> [u8; LENGTH] {
+    assert!(LENGTH == 8 + key.len() + text.len() && key.len() + text.len() < SHORT_BYTES);
+    let (key_bytes, text_bytes) = (key.len() as u8, text.len() as u8);
+    let mut pair = [0; LENGTH];
+    let (start, rest) = pair.split_at_mut(4);
+    start.copy_from_slice(&[field << 3 | 2, 6 + key_bytes + text_bytes, 1 << 3 | 2, key_bytes]);
+    let (start, rest) = rest.split_at_mut(key.len());
+    start.copy_from_slice(key);
+    let (start, rest) = rest.split_at_mut(4);
+    start.copy_from_slice(&[2 << 3 | 2, 2 + text_bytes, 1 << 3 | 2, text_bytes]);
+    rest.copy_from_slice(text);
+    pair
+}
 
 /// A `KeyValue`.
 fn attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttributeRef<'_>) {

@@ -16,10 +16,9 @@ use tonic::Code;
 
 use super::grpc::{BadUrl, Method};
 use super::outbox::{Courier, Delivered, Failure, Outbox};
-use super::{Counters, Encode, Request};
-use crate::batch::wire::Sender;
+use super::{Counters, Request};
 
-pub use encode::encode;
+pub use encode::Encoder;
 
 const BUFFER_BYTES: usize = 8 * 1024 * 1024;
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -39,11 +38,6 @@ pub struct Exporter(Outbox<Backend>);
 
 struct Backend {
     client: Client,
-}
-
-/// Writes batches as export requests; one without spans has nothing to say.
-pub fn encoder(sender: Sender) -> Encode {
-    Box::new(move |batch| (!batch.spans.is_empty()).then(|| Bytes::from(encode(batch, &sender.agent))))
 }
 
 #[derive(Clone)]

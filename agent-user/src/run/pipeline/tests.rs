@@ -213,6 +213,8 @@ fn otlp_bytes_are_what_the_official_types_read() {
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
     use prost::Message;
 
+    use crate::export::Encoder;
+
     let mut host = Host::new();
     two_hops(&mut host);
     let (spans, _) = host.finish();
@@ -225,8 +227,10 @@ fn otlp_bytes_are_what_the_official_types_read() {
         host_name: "test-host".to_owned(),
         ..Default::default()
     };
-    let request =
-        ExportTraceServiceRequest::decode(crate::export::otlp::encode(&batch, &agent).as_slice()).unwrap();
+    let mut encoder = crate::export::otlp::Encoder::new(agent);
+    encoder.add(&batch);
+    let request = ExportTraceServiceRequest::decode(encoder.finish().unwrap()).unwrap();
+    assert!(encoder.finish().is_none());
     assert_eq!(request.resource_spans.len(), 2);
     let all: Vec<_> = request
         .resource_spans
