@@ -140,14 +140,20 @@ fn request(side: Side, header: Header, body: &[u8]) -> Box<Message> {
 /// The attachments are the last value of the body, behind arguments of any shape: trace headers are looked for as the
 /// short strings they are.
 fn attachments(body: &[u8]) -> Option<Box<super::PropagatedContext>> {
+    /// With their length in front.
+    const NAMES: [&[u8]; 5] = [
+        b"\x0btraceparent",
+        b"\x02b3",
+        b"\x03sw8",
+        b"\x0cx-request-id",
+        b"\x0duber-trace-id",
+    ];
     let mut context = ContextReader::default();
-    for name in ["traceparent", "b3", "sw8", "x-request-id", "uber-trace-id"] {
-        let mut needle = vec![name.len() as u8];
-        needle.extend(name.as_bytes());
-        if let Some(at) = memchr::memmem::rfind(body, &needle) {
-            let mut reader = Reader::new(&body[at + needle.len()..]);
+    for name in NAMES {
+        if let Some(at) = memchr::memmem::rfind(body, name) {
+            let mut reader = Reader::new(&body[at + name.len()..]);
             if let Some(value) = hessian::string(&mut reader) {
-                context.see(name.as_bytes(), value.as_bytes());
+                context.see(&name[1..], value.as_bytes());
             }
         }
     }

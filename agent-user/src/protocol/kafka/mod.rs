@@ -203,7 +203,7 @@ impl Kafka {
             0 | MEMBER_ID_REQUIRED => Outcome::Ok,
             code => Outcome::Error(CompactString::const_new(codes::error_name(code))),
         };
-        if matches!(open.key, FETCH | SHARE_FETCH) && found.partitions == 1 {
+        if matches!(open.key, FETCH | SHARE_FETCH) && end == End::Exact && found.filled_partitions == 1 {
             message.context = found.records.and_then(records::context_of_only);
         }
         if open.key == METADATA {

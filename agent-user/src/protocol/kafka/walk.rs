@@ -101,6 +101,8 @@ pub(in crate::protocol::kafka) struct Found<'a> {
     pub(super) error: Option<i16>,
     /// The first record batches, as far as they are at hand.
     pub(super) records: Option<&'a [u8]>,
+    /// Partitions with record batches.
+    pub(super) filled_partitions: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,8 +203,9 @@ impl<'a> Walk<'a> {
             Field::Bytes => drop(self.bytes()?),
             Field::Records => {
                 let records = self.bytes()?;
-                if self.found.records.is_none() {
-                    self.found.records = Some(records);
+                if !records.is_empty() {
+                    self.found.records.get_or_insert(records);
+                    self.found.filled_partitions += 1;
                 }
             }
             Field::Array(items) => {
