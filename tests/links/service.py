@@ -1,7 +1,7 @@
 """A Python service whose requests call the leaf, served in every way Python services are.
 
-Paths are /keep|close/PATTERN/item/NUMBER. `python service.py threads` serves with a thread a connection, `aiohttp` with an
-event loop; `application` is what WSGI servers run, `asgi` what ASGI servers run.
+Paths are /keep|close/PATTERN/item/NUMBER. `python service.py threads` serves with a thread a connection, `asyncio` and
+`aiohttp` with an event loop; `application` is what WSGI servers run, `asgi` what ASGI servers run.
 """
 
 import asyncio
@@ -90,7 +90,25 @@ async def call_async(mode, path):
         return answer.status
 
 
-async def work_async(path):
+idle = []
+
+
+async def call_streams(mode, path):
+    """With nothing but the standard library."""
+    keep = mode == "keep"
+    reader, writer = idle.pop() if keep and idle else await asyncio.open_connection("127.0.0.1", LEAF_PORT)
+    writer.write(b"GET %s HTTP/1.1\r\nHost: leaf\r\n%s\r\n" % (path.encode(), b"" if keep else b"Connection: close\r\n"))
+    head = await reader.readuntil(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    await reader.readexactly(int(lengths[0][15:]))
+    if keep:
+        idle.append((reader, writer))
+    else:
+        writer.close()
+    return int(head[9:12])
+
+
+async def work_async(path, call_async=call_async):
     _, mode, pattern, rest = path.split("/", 3)
     item = "/" + rest
     if pattern == "sequence":
@@ -124,6 +142,28 @@ def serve_aiohttp(port):
     web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
 
 
+async def serve_stream(reader, writer):
+    """One task a connection, as asyncio's streams have it."""
+    try:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await work_async(head.split()[1].decode(), call_streams)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            if b"connection: close" in head.lower():
+                break
+    except asyncio.IncompleteReadError:
+        pass
+    writer.close()
+
+
+def serve_asyncio(port):
+    async def serve():
+        server = await asyncio.start_server(serve_stream, "127.0.0.1", port, backlog=128)
+        await server.serve_forever()
+
+    asyncio.run(serve())
+
+
 def tick():
     import time
 
@@ -137,4 +177,4 @@ if os.environ.get("BACKGROUND"):
 
 if __name__ == "__main__":
     port = int(os.environ["PORT"])
-    {"threads": serve_threads, "aiohttp": serve_aiohttp}[sys.argv[1]](port)
+    {"threads": serve_threads, "asyncio": serve_asyncio, "aiohttp": serve_aiohttp}[sys.argv[1]](port)

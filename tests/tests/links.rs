@@ -1,5 +1,5 @@
-//! Links of services of four kinds, one client and eight: threads (Python), goroutines (Go), an event loop that queues
-//! nothing (nginx), one that does (Node). `cargo xtask bench links` has more of them.
+//! Links of services of five kinds, one client and eight: threads (Python), goroutines (Go), tasks (Python's asyncio), an
+//! event loop that queues nothing (nginx), one that does (Node). `cargo xtask bench links` has more of them.
 
 use anyhow::{Context, Result};
 use spanhound_tests::links::{Outcome, Plan, SUBJECTS, measure};
@@ -27,6 +27,7 @@ fn calls_get_the_request_that_made_them() {
     for (name, least_percent) in [
         ("python-threads", 100),
         ("go", 100),
+        ("asyncio", 98),
         ("nginx", 100),
         ("node-callbacks", 98),
     ] {

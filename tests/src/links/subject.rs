@@ -83,12 +83,20 @@ pub const SUBJECTS: &[Subject] = &[
         SYNCHRONOUS,
         |stage, ports, options| gunicorn(stage, ports, options, 2, 16),
     ),
+    subject("asyncio", Needs::Services, ALL, |stage, ports, options| {
+        python(stage, ports, options, "asyncio")
+    }),
     subject("aiohttp", Needs::Links, ALL, |stage, ports, options| {
         let mut command = Command::new(loops_python("python")?);
         command.arg(sources().join("service.py")).arg("aiohttp");
         options.serve(stage, command, ports)
     }),
-    subject("uvicorn", Needs::Links, ALL, uvicorn),
+    subject("uvicorn", Needs::Links, ALL, |stage, ports, options| {
+        uvicorn(stage, ports, options, "uvloop")
+    }),
+    subject("uvicorn-asyncio", Needs::Links, ALL, |stage, ports, options| {
+        uvicorn(stage, ports, options, "asyncio")
+    }),
     subject("node-callbacks", Needs::Services, ALL, |stage, ports, options| {
         node(stage, ports, options, "callbacks")
     }),
@@ -212,10 +220,10 @@ fn gunicorn(stage: &mut Stage, ports: Ports, options: &Options, workers: u32, th
     Ok(())
 }
 
-fn uvicorn(stage: &mut Stage, ports: Ports, options: &Options) -> Result<()> {
+fn uvicorn(stage: &mut Stage, ports: Ports, options: &Options, how: &str) -> Result<()> {
     let mut command = Command::new(loops_python("python")?);
     command
-        .args(["-m", "uvicorn", "--no-access-log", "--app-dir"])
+        .args(["-m", "uvicorn", "--loop", how, "--no-access-log", "--app-dir"])
         .arg(sources())
         .args(["--port", &ports.subject.to_string(), "service:asgi"]);
     options.serve(stage, command, ports)

@@ -80,8 +80,9 @@ impl Pipeline {
                 self.pythons.unknown += 1;
                 self.pythons.done(pid);
             }
-            PythonLook::Found(program) => {
+            PythonLook::Found(mut program) => {
                 self.pythons.done(pid);
+                program.uvloop = program.uvloop.filter(|_| self.user_probes);
                 self.order(Order::WatchPython { pid, program });
             }
         }
