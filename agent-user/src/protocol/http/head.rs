@@ -7,8 +7,7 @@ use httparse::{ParserConfig, Status};
 
 use super::Asked;
 use super::fields::{ContentLength, RequestFields, ResponseFields, Transfer, has_token};
-use super::line::{is_known_method, split_at_space};
-use super::plain;
+use super::{cut, line, plain};
 use crate::protocol::reader::lossy_text;
 use crate::protocol::refine::Refiner;
 use crate::protocol::{Attributes, Class, Ends, Message, Next, Outcome, Pairing, Protocol, Value, redaction};
@@ -84,9 +83,15 @@ fn any_request(bytes: &[u8], cut: bool) -> Parsed<RequestHead> {
             let head = request_head(method, target, request.version == Some(0), fields);
             Parsed::Head(head, length)
         }
-        Ok(Status::Partial) if cut => cut_request(bytes),
+        Ok(Status::Partial) if cut => cut::request(bytes),
         Ok(Status::Partial) => Parsed::Partial,
-        Err(_) => Parsed::Malformed,
+        Err(_) => match line::without_spaces(bytes) {
+            None => Parsed::Malformed,
+            Some((whole, added)) => match any_request(&whole, cut) {
+                Parsed::Head(head, length) => Parsed::Head(head, length - added),
+                other => other,
+            },
+        },
     }
 }
 
@@ -124,7 +129,7 @@ fn any_response(bytes: &[u8], asked: Asked, cut: bool) -> Parsed<ResponseHead> {
             let head = response_head(code, response.version == Some(0), &fields, asked);
             Parsed::Head(head, length)
         }
-        Ok(Status::Partial) if cut => closed_off(bytes, |whole| match response_of_cut(whole, asked) {
+        Ok(Status::Partial) if cut => cut::closed_off(bytes, |whole| match cut::response(whole, asked) {
             Parsed::Head(head, _) => Parsed::Head(head, bytes.len()),
             other => other,
         }),
@@ -133,64 +138,12 @@ fn any_response(bytes: &[u8], asked: Asked, cut: bool) -> Parsed<ResponseHead> {
     }
 }
 
-/// What is there of a head whose end is missing says nothing about the body: it ends here, and the place is lost.
-fn response_of_cut(whole: &[u8], asked: Asked) -> Parsed<ResponseHead> {
-    match response(whole, asked, false) {
-        Parsed::Head(mut head, length) => {
-            head.framing = Framing::None;
-            Parsed::Head(head, length)
-        }
-        other => other,
-    }
-}
-
-fn cut_request(bytes: &[u8]) -> Parsed<RequestHead> {
-    if memchr::memchr(b'\n', bytes).is_some() {
-        return closed_off(bytes, |whole| match request(whole, false) {
-            Parsed::Head(mut head, _) => {
-                head.framing = Framing::None;
-                Parsed::Head(head, bytes.len())
-            }
-            other => other,
-        });
-    }
-    let Some((method, rest)) = split_at_space(bytes) else {
-        return Parsed::Partial;
-    };
-    let known = std::str::from_utf8(method).is_ok_and(is_known_method);
-    let (target, _) = split_at_space(rest).unwrap_or((rest, b""));
-    if !known || target.is_empty() {
-        return Parsed::Partial;
-    }
-    let target = String::from_utf8_lossy(target);
-    let method = String::from_utf8_lossy(method);
-    let mut head = request_head(&method, &target, false, RequestFields::default());
-    // Its version was not seen.
-    head.message.attributes.retain(|(name, _)| *name != VERSION);
-    if !target.contains(['?', '#']) {
-        let seen = if target.contains("://") && target.matches('/').count() < 3 {
-            ""
-        } else {
-            &head.message.target
-        };
-        head.message.target = compact_str::format_compact!("{seen}…");
-    }
-    head.framing = Framing::None;
-    Parsed::Head(head, bytes.len())
-}
-
-/// Shows `read` the whole lines of a cut-off head with an end behind them.
-fn closed_off<T>(bytes: &[u8], read: impl FnOnce(&[u8]) -> Parsed<T>) -> Parsed<T> {
-    let Some(newline) = memchr::memrchr(b'\n', bytes) else {
-        return Parsed::Partial;
-    };
-    let mut whole = Vec::with_capacity(newline + 3);
-    whole.extend_from_slice(&bytes[..=newline]);
-    whole.extend_from_slice(b"\r\n");
-    read(&whole)
-}
-
-fn request_head(method: &str, target: &str, version_1_0: bool, fields: RequestFields<'_>) -> RequestHead {
+pub(super) fn request_head(
+    method: &str,
+    target: &str,
+    version_1_0: bool,
+    fields: RequestFields<'_>,
+) -> RequestHead {
     let mut message = Message::new(Class::Request, Pairing::InOrder, Ends::Here);
     message.operation = CompactString::new(method);
     message.attributes.reserve_exact(6);
@@ -214,7 +167,7 @@ fn request_head(method: &str, target: &str, version_1_0: bool, fields: RequestFi
         _ if upgrades && !upgrade.is_empty() => Asked::Upgrade,
         _ => Asked::Plain,
     };
-    if !is_known_method(method) {
+    if !line::is_known_method(method) {
         message.attributes.push((
             "http.request.method",
             Value::Text(CompactString::const_new("_OTHER")),
@@ -394,7 +347,7 @@ fn split_at(text: &str, ascii: u8) -> Option<(&str, &str)> {
     memchr::memchr(ascii, text.as_bytes()).map(|place| (&text[..place], &text[place + 1..]))
 }
 
-const VERSION: &str = "network.protocol.version";
+pub(super) const VERSION: &str = "network.protocol.version";
 
 fn version(is_1_0: bool) -> (&'static str, Value) {
     let text = if is_1_0 { "1.0" } else { "1.1" };

@@ -50,7 +50,42 @@ pub(super) fn request_line(bytes: &[u8]) -> Line {
     if target.is_empty() {
         return Line::No;
     }
-    begins(version, b"HTTP/1.", u8::is_ascii_digit)
+    match begins(version, b"HTTP/1.", u8::is_ascii_digit) {
+        // Not in a whole line: there may be spaces in its target.
+        Line::No if line.len() < rest.len() && spaced(bytes).is_some() => Line::Yes,
+        other => other,
+    }
+}
+
+/// Method, target and version of a whole request line with spaces in its target, as some clients send it and servers still
+/// read or refuse.
+fn spaced(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let line = &bytes[..memchr::memchr(b'\n', bytes)?];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let (method, rest) = split_at_space(line)?;
+    let (target, version) = rest.split_at(memchr::memrchr(b' ', rest)?);
+    let fits = begins_with_known_method(line)
+        && matches!(version, b" HTTP/1.0" | b" HTTP/1.1")
+        && target.trim_ascii().contains(&b' ');
+    fits.then_some((method, target, version))
+}
+
+/// The head that begins with such a line with the spaces written as they should be, and how many bytes that adds.
+pub(super) fn without_spaces(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (method, target, _) = spaced(bytes)?;
+    let rest = &bytes[method.len() + 1 + target.len()..];
+    let mut whole = Vec::with_capacity(bytes.len() + 16);
+    whole.extend_from_slice(method);
+    whole.push(b' ');
+    for byte in target {
+        match byte {
+            b' ' => whole.extend_from_slice(b"%20"),
+            other => whole.push(*other),
+        }
+    }
+    whole.extend_from_slice(rest);
+    let added = whole.len() - bytes.len();
+    Some((whole, added))
 }
 
 /// Whether these are the first bytes of a response.

@@ -6,6 +6,7 @@
 //! calls the framing faulty nothing is guessed, the place is given up and found again at the next head.
 
 mod body;
+mod cut;
 mod detect;
 mod fields;
 mod head;

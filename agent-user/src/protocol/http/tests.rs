@@ -250,6 +250,27 @@ fn odd_heads_that_servers_take_are_taken() {
 }
 
 #[test]
+fn a_target_with_spaces_is_read_as_it_should_have_been_written() {
+    use crate::protocol::scripted::{client, play, server};
+    let turns = [
+        client("GET /my file.txt?q=a b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"),
+        server("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+        client("GET /next HTTP/1.1\r\nHost: a\r\n\r\n"),
+        server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    let played = play(&turns, true, usize::MAX);
+    assert_eq!(played.lines, ["GET /my%20file.txt -> 400", "GET /next -> 200"]);
+    assert!(played.losses.is_zero());
+    for other in [
+        "NOTE to all HTTP/1.1\r\n",
+        "GET  HTTP/1.1\r\n",
+        "GET /a b HTTP/2.0\r\n",
+    ] {
+        assert_eq!(line::request_line(other.as_bytes()), line::Line::No, "{other}");
+    }
+}
+
+#[test]
 fn recordings() {
     crate::protocol::harness::check(crate::protocol::Protocol::Http);
     crate::protocol::harness::check_nothing_missed_when_joined(crate::protocol::Protocol::Http);
