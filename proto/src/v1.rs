@@ -206,6 +206,9 @@ pub struct Health {
     pub service_losses: ::prost::alloc::vec::Vec<ServiceLoss>,
     #[prost(message, repeated, tag = "7")]
     pub hooks: ::prost::alloc::vec::Vec<Hook>,
+    /// Losses of the connections that lost something last, a bounded number of them; oldest first.
+    #[prost(message, repeated, tag = "8")]
+    pub connection_losses: ::prost::alloc::vec::Vec<ConnectionLoss>,
 }
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -216,6 +219,25 @@ pub struct ServiceLoss {
     pub reason: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub count: u64,
+}
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConnectionLoss {
+    /// string index, as the addresses
+    #[prost(uint32, tag = "1")]
+    pub service: u32,
+    /// address:port, or the path of a Unix socket
+    #[prost(uint32, tag = "2")]
+    pub local: u32,
+    #[prost(uint32, tag = "3")]
+    pub remote: u32,
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub count: u64,
+    /// when something was lost last
+    #[prost(fixed64, tag = "6")]
+    pub last_unix_ns: u64,
 }
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -41,7 +41,7 @@ impl Encoder {
             self.written.spans.push(span);
         }
         if let Some(health) = &part.health {
-            self.written.health = Some(self.written.health(health));
+            self.written.health = Some(self.written.health(health, part.unix_offset_ns));
         }
     }
 
@@ -167,7 +167,7 @@ impl Written {
         }
     }
 
-    fn health(&mut self, health: &Snapshot) -> v1::Health {
+    fn health(&mut self, health: &Snapshot, unix_offset_ns: u64) -> v1::Health {
         let named = |counts: &[(&'static str, u64)]| {
             counts
                 .iter()
@@ -187,6 +187,18 @@ impl Written {
                     service: self.intern(service),
                     reason: (*reason).to_owned(),
                     count: *count,
+                })
+                .collect(),
+            connection_losses: health
+                .by_connection
+                .iter()
+                .map(|loss| v1::ConnectionLoss {
+                    service: self.intern(&loss.service),
+                    local: self.intern(&loss.endpoints.local_text),
+                    remote: self.intern(&loss.endpoints.remote_text),
+                    reason: loss.reason.to_owned(),
+                    count: loss.count,
+                    last_unix_ns: loss.last_ns.wrapping_add(unix_offset_ns),
                 })
                 .collect(),
             hooks: health

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{ConnectionId, SequencePair};
+use crate::event::{ConnectionId, SequencePair, TimeNs};
 use crate::exchange::Flow;
 use crate::exchange::flow::Wants;
+use crate::health::Affected;
 use crate::process::Instance;
 use crate::span::Endpoints;
 
@@ -25,6 +26,18 @@ pub(super) struct Live {
     /// What the kernel was last told to copy.
     pub(super) told: Option<Wants>,
     pub(super) moved: bool,
+}
+
+impl Live {
+    /// Whose loss it is that happened on this connection.
+    pub(super) fn affected(&self, connection: ConnectionId, time_ns: TimeNs) -> Affected<'_> {
+        Affected {
+            service: &self.instance.service,
+            connection,
+            endpoints: &self.endpoints,
+            time_ns,
+        }
+    }
 }
 
 pub(super) struct Connections {

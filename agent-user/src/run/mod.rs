@@ -295,6 +295,7 @@ impl Agent {
             losses: ledger.totals(),
             counters,
             by_service: ledger.by_service(),
+            by_connection: ledger.by_connection(),
             resident_bytes: host::resident_bytes(),
             cpu_ns: host::cpu_ns(),
             hooks: hooks.collect(),

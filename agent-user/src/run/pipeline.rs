@@ -21,7 +21,7 @@ use crate::event::{
 };
 use crate::exchange::flow::{FlowStart, Wants};
 use crate::exchange::{Exchange, Flow, FlowLosses, Sink};
-use crate::health::Ledger;
+use crate::health::{Affected, Ledger};
 use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
 use crate::process::{Directory, GoFunctions, Instance, PythonProgram, Runtime};
 use crate::protocol::route::RouteTable;
@@ -305,7 +305,8 @@ impl Pipeline {
         live.flow.data(data.direction, &chunk, &mut listener);
         let losses = live.flow.take_losses();
         if !losses.is_zero() {
-            self.notes.take(&losses, &live.instance.service, &mut self.ledger);
+            let affected = live.affected(data.connection, data.time_ns);
+            self.notes.take(&losses, affected, &mut self.ledger);
         }
         let wants = live.flow.wants();
         if live.told != Some(wants) {
@@ -337,10 +338,11 @@ impl Pipeline {
             &facts,
         );
         live.flow.closed(closed.time_ns, &mut listener);
-        self.notes
-            .take(&live.flow.take_losses(), &live.instance.service, &mut self.ledger);
+        let losses = live.flow.take_losses();
+        let affected = live.affected(closed.connection, closed.time_ns);
+        self.notes.take(&losses, affected, &mut self.ledger);
         self.ledger
-            .attribute(&live.instance.service, "unseen_bytes", closed.unseen_bytes);
+            .attribute(affected, "unseen_bytes", closed.unseen_bytes);
         self.linker.connection_closed(closed.connection);
     }
 
@@ -383,11 +385,11 @@ struct Notes {
 }
 
 impl Notes {
-    fn take(&mut self, flow: &FlowLosses, service: &str, ledger: &mut Ledger) {
+    fn take(&mut self, flow: &FlowLosses, affected: Affected<'_>, ledger: &mut Ledger) {
         self.protocol_unknown += flow.protocol_unknown;
         self.responses_without_request += flow.responses_without_request;
         for (reason, count) in flow.named() {
-            ledger.add_for(service, reason, count);
+            ledger.add_for(affected, reason, count);
         }
     }
 }

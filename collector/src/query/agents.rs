@@ -31,6 +31,7 @@ struct Agent {
     counters: BTreeMap<String, u64>,
     hooks: Vec<Hook>,
     service_losses: Vec<ServiceLoss>,
+    connection_losses: Vec<ConnectionLoss>,
 }
 
 #[derive(Debug, Serialize)]
@@ -45,6 +46,17 @@ struct ServiceLoss {
     service: String,
     reason: String,
     count: u64,
+}
+
+/// Of a connection that lost something lately.
+#[derive(Debug, Serialize)]
+struct ConnectionLoss {
+    service: String,
+    local: String,
+    remote: String,
+    reason: String,
+    count: u64,
+    last_ms: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,6 +117,18 @@ fn agent(id: String, record: AgentRecord, spans: u64, now_unix_ns: u64) -> Agent
                 service,
                 reason,
                 count,
+            })
+            .collect(),
+        connection_losses: record
+            .connection_losses
+            .into_iter()
+            .map(|loss| ConnectionLoss {
+                service: loss.service,
+                local: loss.local,
+                remote: loss.remote,
+                reason: loss.reason,
+                count: loss.count,
+                last_ms: unix_ms(loss.last_unix_ns),
             })
             .collect(),
     }

@@ -359,6 +359,7 @@ pub(crate) fn agent(host: Host, now_ns: u64) -> (v1::Agent, v1::Health) {
         resident_bytes: 38 << 20,
         cpu_ns: now_ns % (3_600_000 * MS) / 50,
         service_losses: Vec::new(),
+        connection_losses: Vec::new(),
         hooks: vec![v1::Hook {
             event: "data".to_owned(),
             tier: "tracepoint".to_owned(),

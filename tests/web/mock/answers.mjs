@@ -260,6 +260,7 @@ export function agents(_range, _query, now_ms) {
       hook("process exit", "tracepoint"),
     ],
     service_losses: [],
+    connection_losses: [],
     ...part,
   });
   return {
@@ -272,6 +273,9 @@ export function agents(_range, _query, now_ms) {
           { service: "catalog", reason: "ring_full_data", count: 1102 },
           { service: "orders", reason: "ring_full_data", count: 85 },
           { service: "orders", reason: "stream_missing_bytes", count: 17 },
+        ],
+        connection_losses: [
+          { service: "orders", local: "10.0.3.7:41822", remote: "10.0.3.9:5432", reason: "stream_missing_bytes", count: 17, last_ms: now_ms - 31_000 },
         ],
         hooks: [
           hook("socket state", "tracepoint"),

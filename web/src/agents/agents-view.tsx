@@ -1,7 +1,7 @@
 // Enters: the answer about agents. Leaves: every agent with its state, hooks and losses, and the collector's own.
 import type { JSX } from "preact";
 import type { Query } from "../api/query";
-import type { Agent, Agents } from "../api/types";
+import type { Agent, Agents, ConnectionLoss } from "../api/types";
 import {
   formatAge,
   formatBytes,
@@ -97,6 +97,7 @@ function AgentCard({ agent }: { agent: Agent }): JSX.Element {
               </tbody>
             </table>
           )}
+          {agent.connection_losses.length > 0 && <ConnectionLosses losses={agent.connection_losses} />}
           <Counters counters={agent.counters} />
         </div>
         <div>
@@ -130,6 +131,38 @@ function AgentCard({ agent }: { agent: Agent }): JSX.Element {
         </div>
       </div>
     </section>
+  );
+}
+
+function ConnectionLosses({ losses }: { losses: ConnectionLoss[] }): JSX.Element {
+  return (
+    <table class="table">
+      <caption>By connection, of those that lost something last</caption>
+      <thead>
+        <tr>
+          <th>When</th>
+          <th>Connection</th>
+          <th>Reason</th>
+          <th class="number">Count</th>
+        </tr>
+      </thead>
+      <tbody>
+        {losses.toReversed().map((loss) => (
+          <tr key={`${loss.local} ${loss.remote} ${loss.reason} ${loss.last_ms}`}>
+            <td>{formatTime(loss.last_ms, false)}</td>
+            <td>
+              {loss.service}
+              <br />
+              <code class="faint">
+                {loss.local || "?"} – {loss.remote || "?"}
+              </code>
+            </td>
+            <td>{formatReason(loss.reason)}</td>
+            <td class="number bad">{formatCount(loss.count)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
   );
 }
 

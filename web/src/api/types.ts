@@ -200,6 +200,16 @@ export interface Agent {
   counters: Record<string, number>;
   hooks: Hook[];
   service_losses: { service: string; reason: string; count: number }[];
+  connection_losses: ConnectionLoss[];
+}
+
+export interface ConnectionLoss {
+  service: string;
+  local: string;
+  remote: string;
+  reason: string;
+  count: number;
+  last_ms: number;
 }
 
 export interface Agents {
