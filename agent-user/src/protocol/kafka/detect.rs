@@ -44,6 +44,24 @@ pub(super) fn request(bytes: &[u8]) -> Verdict {
         End::Exact => Verdict::NeedMore,
         // The bytes end within the body, or tags follow it.
         End::Inexact if body.is_empty() => Verdict::NeedMore,
+        // A whole request that its description does not fit, and without a name: others begin with a size and zeros as well.
+        End::Inexact if is_whole && header.client_id.is_empty() => Verdict::Reject,
         End::Inexact => Verdict::Score(if header.client_id.len() > 2 { 75 } else { 30 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_of_zookeeper_is_no_produce_request() {
+        let connect = [
+            &b"\0\0\0\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x75\x30\0\0\0\0\0\0\0\0\0\0\0\x10"[..],
+            &[0; 17],
+        ]
+        .concat();
+        assert_eq!(connect.len(), 49);
+        assert_eq!(request(&connect), Verdict::Reject);
     }
 }

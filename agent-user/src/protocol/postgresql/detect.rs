@@ -97,6 +97,8 @@ fn score(side: Side, opening: &Opening<'_>) -> Verdict {
         // One long frame, of which the beginning fits.
         _ => match bytes[0] {
             b'Q' | b'P' | b'B' => 75,
+            // Any letter and a number: too little of a client's.
+            _ if side == Side::Client => return Verdict::NeedMore,
             _ => 40 + u8::from(usual_port) * 5,
         },
     })
