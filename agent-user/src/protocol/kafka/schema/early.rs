@@ -165,6 +165,8 @@ pub(super) static APIS: &[Api] = &[
                 ])),
                 since(8, I32),
             ])),
+            between(8, 10, I32),
+            since(13, Error),
         ],
     ),
     api("LeaderAndIsr", 7, 4, NOTHING, NOTHING),
