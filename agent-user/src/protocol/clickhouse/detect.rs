@@ -1,6 +1,7 @@
 //! Is it ClickHouse? Greetings that name a revision, queries, blocks.
 
 use super::packet::{self, Stop};
+use super::query;
 use crate::protocol::{Opening, Side, Verdict};
 
 /// How servers call themselves; clients have longer names, or others.
@@ -28,7 +29,7 @@ fn client(opening: &Opening<'_>) -> Verdict {
         _ if opening.from_start => Verdict::Reject,
         [1, length, rest @ ..] if matches!(length, 0 | 36) => {
             let id = rest.iter().take(usize::from(*length)).all(u8::is_ascii_graphic);
-            let known = id && packet::query_text(bytes).is_some();
+            let known = id && query::text(bytes).is_some();
             if known {
                 Verdict::Score(85)
             } else {

@@ -11,6 +11,7 @@
 
 mod detect;
 mod packet;
+mod query;
 
 use std::collections::VecDeque;
 
@@ -122,7 +123,7 @@ impl ClickHouse {
     }
 
     fn query(&mut self, bytes: &[u8], cut: bool) -> Step {
-        let found = packet::query_text(bytes);
+        let found = query::text(bytes);
         let whole = found.is_some_and(|(_, whole)| whole);
         // Another byte of a query's data may look like this one: then nothing is waited for.
         let is_due = self.pending.is_empty() || self.blind;
@@ -304,7 +305,7 @@ impl Parser for ClickHouse {
         let found = at_write
             && match side {
                 Side::Client if packet::hello(side, bytes, self.revision).is_ok() => return Resync::At(0),
-                Side::Client => packet::query_text(bytes).is_some() || bytes == [4],
+                Side::Client => query::text(bytes).is_some() || bytes == [4],
                 Side::Server => {
                     packet::hello(side, bytes, self.revision).is_ok()
                         || matches!(bytes[0], 1..=8 | 10 | 11 | 14)
