@@ -12,6 +12,9 @@ use crate::protocol::{Ends, Message, Side};
 /// Flag and length in front of each gRPC message (PROTOCOL-HTTP2.md, "Length-Prefixed-Message").
 const GRPC_PREFIX_BYTES: usize = 5;
 
+/// Longer messages are not believed; libraries refuse them from 4 MiB on.
+const MAX_MESSAGE_BYTES: usize = 256 << 20;
+
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     pub(super) grpc: bool,
@@ -62,11 +65,20 @@ impl Stream {
         let payload = &bytes[HEADER_BYTES..bytes.len().min(frame.whole_bytes())];
         let whole = payload.len() == frame.payload_bytes;
         // Padding cannot be told from content where its end is not at hand.
-        let Some(content) = (if whole { frame.content(payload) } else { None }) else {
-            return;
-        };
-        self.grpc = is_method(path) && is_framed(content);
+        let content = if whole { frame.content(payload) } else { None };
+        let begins = path != "…" && begins_message(content.unwrap_or(payload), frame);
+        self.grpc = is_method(path) && (begins || content.is_some_and(is_framed));
     }
+}
+
+/// Whether a message begins here that ends with the frame, or goes on in the next one.
+fn begins_message(content: &[u8], frame: Frame) -> bool {
+    let Some([flag, length @ ..]) = content.first_chunk::<GRPC_PREFIX_BYTES>() else {
+        return false;
+    };
+    let bytes = GRPC_PREFIX_BYTES + u32::from_be_bytes(*length) as usize;
+    let goes_on = bytes > frame.payload_bytes && bytes <= MAX_MESSAGE_BYTES && !frame.end_stream;
+    *flag <= 1 && (goes_on || bytes == frame.payload_bytes)
 }
 
 /// `/package.Service/Method`, or not known.
@@ -109,6 +121,18 @@ mod tests {
         ] {
             assert!(!is_framed(other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_message_may_be_longer_than_its_first_frame() {
+        let frame = |payload_bytes: u32, flags: u8| {
+            let [_, length @ ..] = payload_bytes.to_be_bytes();
+            Frame::read(&[length[0], length[1], length[2], 0, flags, 0, 0, 0, 1]).unwrap()
+        };
+        let message = b"\0\0\0\x10\0and more";
+        assert!(begins_message(message, frame(100, 0)) && begins_message(message, frame(4_101, 1)));
+        assert!(!begins_message(message, frame(100, 1)) && !begins_message(message, frame(5_000, 0)));
+        assert!(!begins_message(b"{\"a\":1}", frame(100, 0)));
     }
 
     #[test]
