@@ -8,15 +8,26 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 
 use super::ExchangeId;
-use crate::event::ConnectionId;
+use super::hint::Pointed;
+use crate::event::{ConnectionId, TimeNs};
 
 /// For whom a connection was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// Nobody saw it being made.
     Unseen,
-    /// The request the thread worked for when it connected, if it worked for any.
-    Seen(Option<ExchangeId>),
+    Seen(Begun),
+}
+
+/// A connection that was seen to be begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// The request the thread worked for then, if it worked for any, as the better of two ways to tell says.
+    pub(super) owner: Option<ExchangeId>,
+    pub(super) pointed: Pointed,
+    pub(super) time_ns: TimeNs,
+    /// Turn of the thread's loop.
+    pub(super) turn: u32,
 }
 
 #[derive(Default)]
@@ -28,8 +39,8 @@ pub(super) struct Connecting {
 
 impl Connecting {
     /// Answers how many had to go.
-    pub(super) fn begun(&mut self, connection: ConnectionId, owner: Option<ExchangeId>, limit: usize) -> u64 {
-        self.insert(connection, Cause::Seen(owner), limit)
+    pub(super) fn begun(&mut self, connection: ConnectionId, begun: Begun, limit: usize) -> u64 {
+        self.insert(connection, Cause::Seen(begun), limit)
     }
 
     /// Its first data moved. Answers how many had to go.
@@ -75,15 +86,23 @@ mod tests {
     #[test]
     fn the_cause_is_told_once_and_the_oldest_goes_first() {
         let mut connecting = Connecting::default();
-        let owner = Some(ExchangeId(7));
-        assert_eq!(connecting.begun(ConnectionId(1), owner, 2), 0);
+        let begun = |request: Option<u64>| Begun {
+            owner: request.map(ExchangeId),
+            pointed: Pointed::default(),
+            time_ns: 1,
+            turn: 0,
+        };
+        assert_eq!(connecting.begun(ConnectionId(1), begun(Some(7)), 2), 0);
         assert_eq!(connecting.opened(ConnectionId(1), 2), 0);
-        assert_eq!(connecting.take(ConnectionId(1)), Some(Cause::Seen(owner)));
+        assert_eq!(
+            connecting.take(ConnectionId(1)),
+            Some(Cause::Seen(begun(Some(7))))
+        );
         assert_eq!(connecting.take(ConnectionId(1)), None);
         assert_eq!(connecting.opened(ConnectionId(2), 2), 0);
-        assert_eq!(connecting.begun(ConnectionId(3), None, 2), 0);
-        assert_eq!(connecting.begun(ConnectionId(4), None, 2), 1);
+        assert_eq!(connecting.begun(ConnectionId(3), begun(None), 2), 0);
+        assert_eq!(connecting.begun(ConnectionId(4), begun(None), 2), 1);
         assert_eq!(connecting.take(ConnectionId(2)), None);
-        assert_eq!(connecting.take(ConnectionId(4)), Some(Cause::Seen(None)));
+        assert_eq!(connecting.take(ConnectionId(4)), Some(Cause::Seen(begun(None))));
     }
 }

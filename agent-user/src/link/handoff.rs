@@ -16,6 +16,8 @@ use crate::event::{Actor, TimeNs};
 const UNPLACED_MAX: usize = 256;
 /// Names of background calls remembered for a process.
 const BACKGROUND_MAX: usize = 32;
+/// What making a connection is called in an order. No call has such a name.
+pub(super) const CONNECTS: &str = "\0connects";
 /// Steps of one request that are remembered.
 const STEPS_MAX: usize = 32;
 
@@ -90,20 +92,29 @@ impl Linker {
             .and_then(|call| self.exchanges.get(&call))
             .map_or("", |call| &call.name);
         let kind = Kind::of(&exchange.name, name, exchange.steps.len());
+        let reader = exchange.actor;
         let turn = self.turn_of(actor, time_ns);
+        let lane = self.process(pid).lane(reader);
         if let Some(exchange) = self.exchanges.get_mut(&request) {
             exchange.steps.push(Step { time_ns, turn, kind });
         }
         if let Some(order) = self.order(pid) {
-            order.waits(request, kind, turn);
+            order.waits(request, kind, turn, lane);
         }
     }
 
-    /// The request that waits longest for a call like this one.
-    pub(super) fn next_in_order(&mut self, call: ExchangeId) -> Option<ExchangeId> {
-        let exchange = self.exchanges.get(&call)?;
-        let order = self.processes.get_mut(&exchange.actor.pid)?.order.as_mut()?;
-        order.turn(&exchange.name)
+    /// The request that waits longest for a call of this name.
+    pub(super) fn next_in_order(&self, call: &str, actor: Actor) -> Option<ExchangeId> {
+        let process = self.processes.get(&actor.pid)?;
+        let lane = process.lane(actor);
+        process.order.as_ref()?.turn(call, lane)
+    }
+
+    /// The request has made a call of this name, as far as that is known.
+    pub(super) fn made(&mut self, request: ExchangeId, call: &str, pid: u32) {
+        if let Some(order) = self.order(pid) {
+            order.made(request, call);
+        }
     }
 
     /// It is known, or good enough known to learn from it, that the request made the call.
@@ -111,13 +122,17 @@ impl Linker {
         let (Some(call), Some(request)) = (self.exchanges.get(&call), self.exchanges.get(&request)) else {
             return;
         };
-        let Some(step) = request.steps.iter().rfind(|step| step.time_ns <= call.time_ns) else {
+        let (name, time_ns, turn) = match call.begun {
+            Some(begun) => (CONNECTS, begun.time_ns, begun.turn),
+            None => (&call.name[..], call.time_ns, call.turn),
+        };
+        let Some(step) = request.steps.iter().rfind(|step| step.time_ns <= time_ns) else {
             return;
         };
         if let Some(process) = self.processes.get_mut(&call.actor.pid)
             && let Some(order) = &mut process.order
         {
-            order.learn(step.kind, &call.name, call.turn.saturating_sub(step.turn));
+            order.learn(step.kind, name, turn.saturating_sub(step.turn));
         }
     }
 

@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use super::ExchangeId;
-use super::inference::{Answer, Engine, FinishedCall, Parameters};
+use super::inference::{Answer, Engine, FinishedCall, Hint, Parameters};
 use crate::event::TimeNs;
 
 struct Running {
@@ -80,6 +80,24 @@ impl Inferring {
         if let Some(running) = self.engines.get_mut(&pid) {
             running.engine.call_known(call.0, request.0);
         }
+    }
+
+    pub(super) fn hint_tested(&mut self, pid: u32, hint: &Hint, came_true: bool, strength: f32) {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.engine.hint_tested(hint, came_true, strength);
+        }
+    }
+
+    /// How probable the hint is, where such hints have proven right.
+    pub(super) fn hint_proven(&self, pid: u32, hint: &Hint) -> Option<f32> {
+        self.engines.get(&pid)?.engine.hint_proven(hint)
+    }
+
+    /// How far a hint is believed; all alike where nothing is known.
+    pub(super) fn hint_log_odds(&self, pid: u32, hint: &Hint) -> f32 {
+        self.engines
+            .get(&pid)
+            .map_or(0.0, |running| running.engine.hint_log_odds(hint))
     }
 
     /// The process is gone: all its answers are due.

@@ -190,7 +190,7 @@ fn by_thread(
     };
     let owner = match cause {
         None => work.segment.owner(process.turns),
-        Some(Cause::Seen(owner)) => owner,
+        Some(Cause::Seen(begun)) => begun.owner,
         Some(Cause::Unseen) => None,
     };
     let segment = owner.filter(|owner| open.contains(owner));
@@ -217,7 +217,7 @@ fn by_thread(
                 Link::inferred(*one, Method::Thread, 0.95)
             })
         }
-        [one] if open.len() == 1 && !is_background(linker, call) => {
+        [one] if (open.len() == 1 || process.keeps_threads()) && !is_background(linker, call) => {
             Some(Link::inferred(*one, Method::Thread, 0.9))
         }
         _ => None,

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::connecting::Connecting;
+use super::connecting::{Cause, Connecting};
 use super::ends::{Addresses, Ends, Handle};
+use super::hint::Pointed;
 use super::identity::{exchange_key, span_id_of_key, span_id_of_number, trace_id_of_root};
-use super::inference::FinishedCall;
 use super::inferring::Inferring;
 use super::ladder::{self, Found, Link};
 use super::name;
@@ -22,9 +22,6 @@ use super::waiting::Waiting;
 use super::{Confidence, Counters, Decision, ExchangeId, Limits, Method, Seen, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::Side;
-
-/// Open requests up to which the order of their reads is a hint.
-const ORDERED_MAX: usize = 16;
 
 pub struct Linker {
     pub(super) limits: Limits,
@@ -131,7 +128,10 @@ impl Linker {
             called: false,
             steps: Vec::new(),
             turn: 0,
+            begun: None,
             hint: None,
+            pointed: Pointed::default(),
+            hint_others: 0,
             bystands: false,
             hinted_by: Method::None,
             method: Method::None,
@@ -203,11 +203,15 @@ impl Linker {
         match side {
             Side::Server => self.inferring.request_finished(opener.pid, id, end_ns),
             Side::Client if bystands => {}
-            Side::Client => self.tell_inference(id),
+            Side::Client => {
+                self.test_hint(id);
+                self.tell_inference(id);
+            }
         }
         if side == Side::Server {
             let alone = actor.tid == opener.tid;
             let process = self.process(opener.pid);
+            process.note_stay(alone);
             if alone {
                 process.faithful = process.faithful.saturating_add(1);
             } else if actor.tid != 0 && opener.goroutine == 0 {
@@ -282,10 +286,26 @@ impl Linker {
         } else if cause.is_none() {
             work.segment.called(turns);
         }
-        work.strayed |= serving && work.open.is_empty();
+        let serves = !work.open.is_empty();
+        work.strayed |= serving && !serves;
         let strayed = work.strayed && work.served;
-        if overlapping || strayed {
-            self.process(seen.actor.pid).interleaves = true;
+        let process = self.process(seen.actor.pid);
+        process.interleaves |= overlapping || strayed;
+        if !process.open.is_empty() {
+            process.note_stay(serves);
+        }
+        let kept = process.order.is_some();
+        let turn = if kept {
+            self.turn_of(seen.actor, seen.time_ns)
+        } else {
+            0
+        };
+        if let Some(call) = self.exchanges.get_mut(&seen.id) {
+            call.turn = turn;
+            call.begun = match cause {
+                Some(Cause::Seen(begun)) => Some(begun),
+                _ => None,
+            };
         }
         match found {
             Found::Link(link) => {
@@ -302,33 +322,14 @@ impl Linker {
                     call.bystands = true;
                 }
                 self.want_wakes(seen.actor.pid);
-                self.infer(seen, None, Method::Inference);
+                self.infer(seen);
             }
             Found::Undecided { hint } => {
                 self.keep_order(seen.actor.pid);
                 if seen.actor.task.is_none() {
                     self.unplaced(seen.id, seen.actor, seen.time_ns);
                 }
-                let turn = self.turn_of(seen.actor, seen.time_ns);
-                if let Some(call) = self.exchanges.get_mut(&seen.id) {
-                    call.turn = turn;
-                }
-                // A loop that acts at once tells by its segment.
-                let in_order = hint.is_none() || turns.queue();
-                let next = if in_order {
-                    self.next_in_order(seen.id)
-                } else {
-                    None
-                };
-                // With many open, one turn taken wrongly puts all that follow wrong, and they would confirm each other.
-                let crowded = in_order && self.process(seen.actor.pid).open.len() > ORDERED_MAX;
-                let (next, hint) = if crowded { (None, None) } else { (next, hint) };
-                let by = if next.is_some() {
-                    Method::Handoff
-                } else {
-                    Method::Task
-                };
-                self.infer(seen, next.or(hint), by);
+                self.hint(seen, hint, cause);
             }
         }
         self.note_call(seen.id, seen.actor, seen.time_ns);
@@ -345,44 +346,6 @@ impl Linker {
                     .get(id)
                     .is_some_and(|other| other.connection != seen.connection)
             })
-    }
-
-    /// Leaves the call's parent to inference.
-    fn infer(&mut self, seen: &Seen<'_>, hint: Option<ExchangeId>, by: Method) {
-        if let Some(exchange) = self.exchanges.get_mut(&seen.id) {
-            (exchange.hint, exchange.hinted_by) = (hint, by);
-        }
-        let pid = seen.actor.pid;
-        if self.inferring.need(pid, seen.time_ns) {
-            let open = self.processes.get(&pid).map_or(&[][..], |process| &process.open);
-            for id in open {
-                if let Some(request) = self.exchanges.get(id) {
-                    self.inferring
-                        .request_seen(pid, *id, &request.name, request.time_ns);
-                }
-            }
-        }
-    }
-
-    /// A call that is over, with its request where that is known; one that is nobody's for certain is left out.
-    pub(super) fn tell_inference(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchanges.get(&id) else {
-            return;
-        };
-        let known = match exchange.parent {
-            Parent::Exchange(parent) => Some(parent.0),
-            Parent::Undecided => None,
-            Parent::None | Parent::Remote { .. } => return,
-        };
-        let call = FinishedCall {
-            id: id.0,
-            name: &exchange.name,
-            start_ns: exchange.time_ns as i64,
-            end_ns: exchange.end_ns.unwrap_or(exchange.time_ns) as i64,
-            known,
-            hint: exchange.hint.map(|hint| hint.0),
-        };
-        self.inferring.call_finished(exchange.actor.pid, &call);
     }
 
     /// Both ends of one exchange are known.

@@ -14,6 +14,7 @@ mod connecting;
 mod deciding;
 mod ends;
 mod handoff;
+mod hint;
 mod identity;
 pub mod inference;
 mod inferring;

@@ -44,6 +44,7 @@ struct Waiting {
     request: ExchangeId,
     kind: Kind,
     turn: u32,
+    lane: u32,
     /// Names of the calls it has made since.
     made: Vec<u64>,
 }
@@ -66,8 +67,9 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// `turn` counts a loop's turns; 0 where the work goes to other threads.
-    pub(super) fn waits(&mut self, request: ExchangeId, kind: Kind, turn: u32) {
+    /// `turn` counts a loop's turns; 0 where the work goes to other threads. Requests of different lanes do not wait for each
+    /// other: threads that do all they do for a request themselves.
+    pub(super) fn waits(&mut self, request: ExchangeId, kind: Kind, turn: u32, lane: u32) {
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.pop_front();
         }
@@ -76,6 +78,7 @@ impl Order {
             request,
             kind,
             turn,
+            lane,
             made,
         });
     }
@@ -104,11 +107,14 @@ impl Order {
         *most = (*most).max(count);
     }
 
-    /// The request whose turn it is to make such a call; it has made it then.
-    pub(super) fn turn(&mut self, call: &str) -> Option<ExchangeId> {
+    /// The request whose turn it is to make such a call.
+    pub(super) fn turn(&self, call: &str, lane: u32) -> Option<ExchangeId> {
         let name = hash(&call);
         let (follows, most) = (&self.follows, &self.most);
         let due = |waiting: &Waiting| {
+            if waiting.lane != lane {
+                return None;
+            }
             let most = most.get(&waiting.kind.request).copied().unwrap_or(0);
             let calls = follows.get(&waiting.kind)?;
             let follow = calls.iter().find(|follow| follow.name == name)?;
@@ -122,9 +128,16 @@ impl Order {
             .enumerate()
             .filter_map(|(at, waiting)| Some((due(waiting)?, at)))
             .min_by(|(left, _), (right, _)| left.total_cmp(right))?;
-        let next = &mut self.waiting[at];
-        next.made.push(name);
-        Some(next.request)
+        Some(self.waiting[at].request)
+    }
+
+    /// The request has made such a call.
+    pub(super) fn made(&mut self, request: ExchangeId, call: &str) {
+        let name = hash(&call);
+        let mut waiting = self.waiting.iter_mut().filter(|one| one.request == request);
+        if let Some(waiting) = waiting.find(|one| !one.made.contains(&name) && one.made.len() < NAMES_MAX) {
+            waiting.made.push(name);
+        }
     }
 
     /// The request is answered: it makes no more calls.
@@ -143,6 +156,15 @@ fn hash(what: &impl Hash) -> u64 {
 mod tests {
     use super::*;
 
+    impl Order {
+        /// Whose turn it is makes the call.
+        fn take(&mut self, call: &str, lane: u32) -> Option<ExchangeId> {
+            let next = self.turn(call, lane)?;
+            self.made(next, call);
+            Some(next)
+        }
+    }
+
     #[test]
     fn the_one_that_waits_longest_for_such_a_call_has_its_turn() {
         let mut order = Order::default();
@@ -153,17 +175,17 @@ mod tests {
             order.learn(page, "GET /stock/#", 0);
             order.learn(priced, "GET /price/#", 0);
         }
-        order.waits(ExchangeId(1), other, 0);
-        order.waits(ExchangeId(2), page, 0);
-        order.waits(ExchangeId(3), page, 0);
-        order.waits(ExchangeId(2), priced, 0);
-        assert_eq!(order.turn("GET /stock/#"), Some(ExchangeId(2)));
-        assert_eq!(order.turn("GET /stock/#"), Some(ExchangeId(3)));
-        assert_eq!(order.turn("GET /stock/#"), None);
-        assert_eq!(order.turn("GET /price/#"), Some(ExchangeId(2)));
-        order.waits(ExchangeId(4), page, 0);
+        order.waits(ExchangeId(1), other, 0, 0);
+        order.waits(ExchangeId(2), page, 0, 0);
+        order.waits(ExchangeId(3), page, 0, 0);
+        order.waits(ExchangeId(2), priced, 0, 0);
+        assert_eq!(order.take("GET /stock/#", 0), Some(ExchangeId(2)));
+        assert_eq!(order.take("GET /stock/#", 0), Some(ExchangeId(3)));
+        assert_eq!(order.take("GET /stock/#", 0), None);
+        assert_eq!(order.take("GET /price/#", 0), Some(ExchangeId(2)));
+        order.waits(ExchangeId(4), page, 0, 0);
         order.answered(ExchangeId(4));
-        assert_eq!(order.turn("GET /stock/#"), None);
+        assert_eq!(order.take("GET /stock/#", 0), None);
     }
 
     #[test]
@@ -172,10 +194,10 @@ mod tests {
         let page = Kind::of("GET /page/#", "", 0);
         (0..100).for_each(|_| order.learn(page, "GET /stock/#", 0));
         (0..3).for_each(|_| order.learn(page, "GET /rare/#", 0));
-        order.waits(ExchangeId(1), page, 0);
-        assert_eq!(order.turn("GET /rare/#"), None);
+        order.waits(ExchangeId(1), page, 0, 0);
+        assert_eq!(order.take("GET /rare/#", 0), None);
         for number in 0..5_000 {
-            order.waits(ExchangeId(number), page, 0);
+            order.waits(ExchangeId(number), page, 0, 0);
             order.learn(Kind::of("GET /page/#", "x", number as usize), "GET /stock/#", 0);
             order.learn(page, &number.to_string(), 0);
         }
@@ -191,10 +213,22 @@ mod tests {
             order.learn(direct, "GET /stock/#", 0);
             order.learn(by_task, "GET /stock/#", 1);
         }
-        order.waits(ExchangeId(1), by_task, 7);
-        order.waits(ExchangeId(2), direct, 7);
-        order.waits(ExchangeId(3), direct, 8);
-        let turns: Vec<_> = (0..3).map(|_| order.turn("GET /stock/#")).collect();
+        order.waits(ExchangeId(1), by_task, 7, 0);
+        order.waits(ExchangeId(2), direct, 7, 0);
+        order.waits(ExchangeId(3), direct, 8, 0);
+        let turns: Vec<_> = (0..3).map(|_| order.take("GET /stock/#", 0)).collect();
         assert_eq!(turns, [2, 1, 3].map(|id| Some(ExchangeId(id))));
+    }
+
+    #[test]
+    fn threads_that_keep_their_requests_do_not_wait_for_each_other() {
+        let mut order = Order::default();
+        let page = Kind::of("GET /page/#", "", 0);
+        (0..3).for_each(|_| order.learn(page, "GET /stock/#", 0));
+        order.waits(ExchangeId(1), page, 0, 8);
+        order.waits(ExchangeId(2), page, 0, 9);
+        assert_eq!(order.take("GET /stock/#", 9), Some(ExchangeId(2)));
+        assert_eq!(order.take("GET /stock/#", 9), None);
+        assert_eq!(order.take("GET /stock/#", 8), Some(ExchangeId(1)));
     }
 }

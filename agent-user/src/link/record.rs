@@ -2,7 +2,9 @@
 
 use compact_str::CompactString;
 
+use super::connecting::Begun;
 use super::ends::Handle;
+use super::hint::Pointed;
 use super::order::{Kind, Order};
 use super::segment::Turns;
 use super::waking::Wakes;
@@ -42,6 +44,11 @@ pub(super) struct Exchange {
     pub(super) steps: Vec<Step>,
     /// A call's: the turn of the loop in which it was made.
     pub(super) turn: u32,
+    /// A call's: it is the first one on a connection that was seen to be begun.
+    pub(super) begun: Option<Begun>,
+    /// What the loop's turn and the order point at, and how many requests might have been pointed at instead.
+    pub(super) pointed: Pointed,
+    pub(super) hint_others: u32,
     /// What the ladder guessed of a call that waits for inference.
     pub(super) hint: Option<ExchangeId>,
     /// A call's: its thread serves nothing, and whoever waits for the answer is the one to ask.
@@ -90,6 +97,9 @@ pub(super) struct Process {
     pub(super) open: Vec<ExchangeId>,
     /// Calls it made while no request was open, by name: those of timers and the like.
     pub(super) background: Vec<Background>,
+    /// Requests answered and calls made by a thread that has read the request, or one that is open; and by another one.
+    pub(super) stayed: u32,
+    pub(super) strayed: u32,
     /// Server exchanges read and answered by one thread that did nothing else meanwhile.
     pub(super) faithful: u32,
     /// The order of what it reads, once a call of it could not be placed.
@@ -100,4 +110,35 @@ pub(super) struct Process {
     pub(super) interleaves: bool,
     /// Which of its threads wake which, once one made a call that serves nothing.
     pub(super) wakes: Option<Box<Wakes>>,
+}
+
+/// Requests and calls to have seen before threads are taken for keeping their requests, and how seldom they may not.
+const STAYED_MIN: u32 = 16;
+const STAYED_SHARE: u32 = 200;
+
+impl Process {
+    /// Takes note of whether a thread did something for a request it has read.
+    pub(super) fn note_stay(&mut self, stayed: bool) {
+        match stayed {
+            true => self.stayed += 1,
+            false => self.strayed += 1,
+        }
+        if self.stayed.max(self.strayed) >= 1 << 16 {
+            self.stayed /= 2;
+            self.strayed /= 2;
+        }
+    }
+
+    /// Each thread does all that is done for the requests it reads.
+    pub(super) fn keeps_threads(&self) -> bool {
+        self.stayed >= STAYED_MIN && self.stayed >= STAYED_SHARE.saturating_mul(self.strayed)
+    }
+
+    /// What is done in one lane waits for nothing in another one.
+    pub(super) fn lane(&self, actor: Actor) -> u32 {
+        match self.keeps_threads() {
+            true => actor.tid,
+            false => 0,
+        }
+    }
 }

@@ -196,7 +196,7 @@ impl Linker {
         Link::inferred(request, Method::Task, if own { OWN } else { WAITED_FOR })
     }
 
-    fn is_open(&self, request: ExchangeId) -> bool {
+    pub(super) fn is_open(&self, request: ExchangeId) -> bool {
         self.exchanges
             .get(&request)
             .is_some_and(|request| request.end_ns.is_none())

@@ -3,6 +3,9 @@
 //! Enters: connections begun and opened, and every movement of bytes. Leaves: the request each thread works for (its
 //! segment's owner), for whom each connection was made, and which goroutine has a request.
 
+use super::connecting::Begun;
+use super::handoff::CONNECTS;
+use super::hint::Pointed;
 use super::linker::Linker;
 use super::record::{Exchange, Parent};
 use super::thread::remove;
@@ -25,17 +28,31 @@ impl Linker {
         let process = self.process(actor.pid);
         let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
         let segment = &mut self.thread(actor, time_ns).segment;
-        let owner = segment.owner(turns);
+        let mut pointed = Pointed {
+            turn: segment.owner(turns),
+            order: None,
+        };
         if direct {
             segment.end();
         } else {
             segment.called(turns);
+            pointed.order = self.next_in_order(CONNECTS, actor);
+        }
+        let owner = self.better(pointed, actor).map(|(owner, _)| owner);
+        if let Some(owner) = owner {
+            self.made(owner, CONNECTS, actor.pid);
         }
         if let Some(request) = owner.and_then(|id| self.exchanges.get_mut(&id)) {
             request.called = true;
         }
+        let begun = Begun {
+            owner,
+            pointed,
+            time_ns,
+            turn: self.turn_of(actor, time_ns),
+        };
         self.counters.connections_evicted +=
-            self.connecting.begun(connection, owner, self.limits.connections);
+            self.connecting.begun(connection, begun, self.limits.connections);
     }
 
     /// The actor moved bytes on this connection; `inward` for a read.

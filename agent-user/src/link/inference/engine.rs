@@ -8,6 +8,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::agreement::{Agreement, Doubts};
+use super::hints::{Hint, Hints};
 use super::history::History;
 use super::hypotheses::Hypotheses;
 use super::model::Model;
@@ -26,7 +27,7 @@ struct HeldCall {
     /// As each learner has it; `Some(None)` where it is nobody's, or of no further interest.
     parents: [Option<Option<u64>>; LEARNERS],
     answered: bool,
-    hint: Option<u64>,
+    hint: Option<Hint>,
 }
 
 /// A call that is over.
@@ -40,7 +41,7 @@ pub struct FinishedCall<'a> {
     /// The request that made it, where a surer rung found it; such a call is learned from and not answered.
     pub known: Option<u64>,
     /// The request that something else than time points at.
-    pub hint: Option<u64>,
+    pub hint: Option<Hint>,
 }
 
 /// Two that learned from different first guesses: what they disagree on is not known.
@@ -67,8 +68,7 @@ pub struct Engine {
     agreement: Agreement,
     /// Proposals that may be weighed before thrift sets in.
     credit: i64,
-    /// Hints that came true, and that did not.
-    hints: (f32, f32),
+    hints: Hints,
     overflowed: u64,
     given_up: u64,
 }
@@ -90,7 +90,7 @@ impl Engine {
             threshold,
             agreement: Agreement::default(),
             credit,
-            hints: (0.0, 0.0),
+            hints: Hints::default(),
             overflowed: 0,
             given_up: 0,
         }
@@ -161,6 +161,21 @@ impl Engine {
             held.parents = [Some(Some(request)); LEARNERS];
             held.answered = true;
         }
+    }
+
+    /// A hint was tested: its request was still open when the call was over, or it was not, as this share of the others.
+    pub fn hint_tested(&mut self, hint: &Hint, came_true: bool, strength: f32) {
+        self.hints.tested(hint, came_true, strength);
+    }
+
+    /// How probable the hint is, where such hints have proven right.
+    pub fn hint_proven(&self, hint: &Hint) -> Option<f32> {
+        self.hints.proven(hint, self.parameters.error_budget)
+    }
+
+    /// How far a hint is believed.
+    pub fn hint_log_odds(&self, hint: &Hint) -> f32 {
+        self.hints.log_odds(hint)
     }
 
     /// Answers what can be answered. Everything that ended before `now_ns` has been told.
@@ -239,7 +254,10 @@ impl Engine {
             .calls
             .iter()
             .map(|held| Call {
-                hint: held.hint.and_then(|hint| index.get(&hint).copied()),
+                hint: held.hint.and_then(|hint| {
+                    let request = index.get(&hint.request)?;
+                    Some((*request, self.hints.log_odds(&hint)))
+                }),
                 ..held.call.clone()
             })
             .collect();
@@ -318,14 +336,11 @@ impl Engine {
             let probability = probability * (1.0 - doubts.at(at));
             let parent = id(best);
             self.threshold.note(probability);
-            if let Some(hint) = held.hint.and_then(|hint| index.get(&hint).copied()) {
-                let right = first[0].share(at, hint);
-                self.hints.0 += right;
-                self.hints.1 += 1.0 - right;
-            }
+            let open = first[0].open[at].max(1) as f32;
+            let crowded = 1.0 - probability > self.parameters.doubt / (open * open);
             found.push(Answer {
                 call: held.id,
-                parent,
+                parent: parent.filter(|_| !crowded),
                 probability,
             });
         }
@@ -338,7 +353,6 @@ impl Engine {
         answers.append(&mut found);
         self.depart(horizon_ns);
         for Learner { model, history } in self.learners.iter_mut().flatten() {
-            model.learn_hints(self.hints.0, self.hints.1);
             if history.due() {
                 let grown = history.mark();
                 *model = model.updated(&history.examples(), grown);

@@ -242,6 +242,7 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
     }
 
     fn call(&mut self, at: usize) {
+        self.window.open[at] = self.slots.len() as u32;
         let call = &self.window.calls[at];
         self.stamp += 1;
         let background = self.breadth.temper * self.model.background.log(call);
@@ -267,8 +268,10 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
                     place.child = NOBODY;
                     let shape = self.model.shape(self.window.requests[*request as usize].name);
                     place.gained = temper * shape.due(&place.progress, call);
-                    if call.hint == Some(*request) {
-                        place.gained += self.model.log_hint_odds;
+                    if let Some((hinted, log_odds)) = call.hint
+                        && hinted == *request
+                    {
+                        place.gained += log_odds;
                     }
                     place.quiet = match alone {
                         true => 0.0,

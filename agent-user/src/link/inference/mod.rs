@@ -15,6 +15,7 @@ mod agreement;
 mod background;
 mod density;
 mod engine;
+mod hints;
 mod history;
 mod hypotheses;
 mod lattice;
@@ -25,6 +26,7 @@ mod threshold;
 mod window;
 
 pub use engine::{Engine, FinishedCall};
+pub use hints::Hint;
 use hypotheses::Breadth;
 
 /// Within this time an event may be seen before its cause: clock grain, and records of two threads.
@@ -58,6 +60,10 @@ pub struct Parameters {
     pub examples: usize,
     /// Share of answers that may be expected to be wrong.
     pub error_budget: f32,
+    /// Doubt that an answer may have at most, times the square of how many requests were open: what a model does not know of
+    /// an application misleads it more often the more there is to choose from, and answers that are easy because little is
+    /// open say nothing of those given in a crowd.
+    pub doubt: f32,
 }
 
 impl Default for Parameters {
@@ -76,6 +82,7 @@ impl Default for Parameters {
             held_spans: 32_768,
             examples: 512,
             error_budget: 0.004,
+            doubt: 0.2,
         }
     }
 }
@@ -106,6 +113,7 @@ impl Parameters {
             warm_up_requests: 1000,
             warm_up_ns: i64::MAX,
             examples: 1024,
+            doubt: f32::INFINITY,
             ..Self::default()
         }
     }

@@ -22,8 +22,6 @@ pub(super) struct Model {
     shapes: Vec<Shape>,
     unknown: Shape,
     pub(super) background: Background,
-    /// How much more probable the hinted request is than another, as far as hints came true.
-    pub(super) log_hint_odds: f32,
 }
 
 /// A request with its calls by start, as far as they are known or assumed.
@@ -31,9 +29,6 @@ pub(super) struct Example<'a> {
     pub(super) request: &'a Request,
     pub(super) calls: SmallVec<[&'a Call; 8]>,
 }
-
-/// Odds for a hint before any came true.
-const HINT_ODDS: f32 = 20.0;
 
 /// Requests of one sequence of calls needed before classes are told apart: fewer would make classes of noise.
 const SPLIT_AFTER: usize = 50;
@@ -49,7 +44,6 @@ impl Model {
             shapes: Vec::new(),
             unknown,
             background: Background::default(),
-            log_hint_odds: HINT_ODDS.ln(),
         }
     }
 
@@ -160,13 +154,7 @@ impl Model {
         }
         next.shapes.iter_mut().for_each(Shape::refresh);
         next.background.refresh();
-        next.log_hint_odds = self.log_hint_odds;
         next
-    }
-
-    /// Takes note of how many hints came true, and how many did not.
-    pub(super) fn learn_hints(&mut self, right: f32, wrong: f32) {
-        self.log_hint_odds = ((right + HINT_ODDS) / (wrong + 1.0)).ln();
     }
 }
 

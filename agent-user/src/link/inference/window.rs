@@ -26,8 +26,8 @@ pub(super) struct Call {
     pub(super) name: u32,
     /// Known from elsewhere: `Some(None)` for no parent.
     pub(super) fixed: Option<Option<u32>>,
-    /// Index of the request that something else than time points at.
-    pub(super) hint: Option<u32>,
+    /// Index of the request that something else than time points at, and how much more probable that makes it (a logarithm).
+    pub(super) hint: Option<(u32, f32)>,
 }
 
 /// A candidate and how probable it is.
@@ -50,6 +50,8 @@ pub(super) struct Window<'a> {
     pub(super) candidates: Vec<SmallVec<[Candidate; 2]>>,
     /// Of each call, how much of its candidates' probability was let go because there were too many ways to follow.
     pub(super) lost: Vec<f32>,
+    /// Requests open when each call began.
+    pub(super) open: Vec<u32>,
 }
 
 /// How the first guess is made where shapes are not known yet.
@@ -71,6 +73,7 @@ impl<'a> Window<'a> {
             owner: vec![NOBODY; calls.len()],
             candidates: vec![SmallVec::new(); calls.len()],
             lost: vec![0.0; calls.len()],
+            open: vec![0; calls.len()],
         }
     }
 

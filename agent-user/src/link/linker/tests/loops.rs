@@ -140,3 +140,27 @@ fn a_goroutine_that_waits_for_the_next_request_hands_it_to_its_parent() {
         (bench.span(request), Method::Goroutine, Confidence::Exact)
     );
 }
+
+#[test]
+fn a_thread_that_keeps_its_requests_calls_for_its_own_though_others_are_open() {
+    let mut bench = Bench::new();
+    let threads = [actor(60, 61), actor(60, 62)];
+    bench.linker.set_style(60, Style::of("/usr/sbin/haproxy"));
+    for number in 0..20 {
+        bench.serve(threads[number % 2], number as u64);
+    }
+    let requests = [1, 2].map(|thread| bench.request(threads[thread - 1], 50 + thread as u64));
+    let calls = [2, 1].map(|thread| {
+        let call = bench.call(threads[thread - 1], 70 + thread as u64);
+        bench.end(call, threads[thread - 1], 70 + thread as u64, Side::Client);
+        call
+    });
+    for (thread, request) in [1, 2].into_iter().zip(requests) {
+        bench.end(request, threads[thread - 1], 50 + thread as u64, Side::Server);
+    }
+    bench.decide();
+    for (call, request) in calls.into_iter().zip([requests[1], requests[0]]) {
+        let found = (bench.span(request), Method::Thread, Confidence::Inferred);
+        assert_eq!(bench.parent(call), found);
+    }
+}

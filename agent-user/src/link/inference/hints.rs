@@ -1,0 +1,158 @@
+//! Hints: how far to believe what something else than time points at.
+//!
+//! Enters: whether the hinted request was still open when its call was over, and how many of the others were not. Leaves: how
+//! much more probable the hinted request is than one of the others. Times have no say in it: with many open they say little,
+//! so a hint judged by them would be doubted for no reason, or believed because it agrees with itself. A wrong hint is
+//! found out as often as one of the others is over before the call: where that is seldom, a hint that was never found out has
+//! proven little. Bounded: a fixed number of counts; older ones fade.
+
+/// Kinds of hints that are counted apart.
+const KINDS: usize = 2;
+/// By how many requests were open besides: one, two or three, four to seven, and so on.
+const CROWDS: usize = 6;
+/// Before anything was seen: wrong one time in twenty, as if that many tests had been passed that a wrong one never passes.
+const WRONG: f32 = 0.05;
+const SEEN: f32 = 20.0;
+/// Tests that hints must have passed, with about as many others open, before they are as good as a link.
+const PROVEN_MIN: f32 = 8.0;
+/// Surer than this nothing is.
+const WRONG_LEAST: f32 = 0.000_5;
+/// Counts are halved beyond.
+const COUNT_MAX: f32 = 4_000.0;
+
+/// What something else than time points at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// The request, as it is named in answers.
+    pub request: u64,
+    /// A number below two: what points at it.
+    pub kind: usize,
+    /// Requests that might have been pointed at instead.
+    pub others: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    /// Tests, each as much as the chance that a wrong hint would have failed it.
+    tested: f32,
+    failed: f32,
+}
+
+impl Count {
+    /// The share that is wrong, with a margin, where `expected` is what to think before.
+    fn wrong(self, expected: f32) -> f32 {
+        (self.failed + self.failed.sqrt() + expected * SEEN) / (self.tested + SEEN)
+    }
+
+    fn add(&mut self, came_true: bool, strength: f32) {
+        self.tested += strength;
+        self.failed += if came_true { 0.0 } else { 1.0 };
+        if self.tested > COUNT_MAX {
+            self.tested /= 2.0;
+            self.failed /= 2.0;
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Hints {
+    kinds: [[Count; CROWDS]; KINDS],
+}
+
+impl Hints {
+    /// `strength`: the share of the others that were over before the call.
+    pub(super) fn tested(&mut self, hint: &Hint, came_true: bool, strength: f32) {
+        if hint.others > 0 {
+            self.kinds[hint.kind % KINDS][crowd(hint)].add(came_true, strength);
+        }
+    }
+
+    /// How much more probable the hinted request is than another one, as a logarithm. What makes a hint wrong may mislead
+    /// times, too (another request that was read just before), so the others do not share the doubt.
+    pub(super) fn log_odds(&self, hint: &Hint) -> f32 {
+        let (wrong, _) = self.wrong(hint);
+        ((1.0 - wrong) / wrong).ln()
+    }
+
+    /// How probable the hint is, if such hints, with about as many others open, are wrong no more often than `budget`.
+    pub(super) fn proven(&self, hint: &Hint, budget: f32) -> Option<f32> {
+        let (wrong, tested) = self.wrong(hint);
+        (wrong <= budget && tested >= PROVEN_MIN).then_some(1.0 - wrong)
+    }
+
+    /// The share of such hints that is wrong at most, and how much they were tested.
+    fn wrong(&self, hint: &Hint) -> (f32, f32) {
+        let crowds = &self.kinds[hint.kind % KINDS];
+        let all = crowds.iter().fold(Count::default(), |all, one| Count {
+            tested: all.tested + one.tested,
+            failed: all.failed + one.failed,
+        });
+        let own = crowds[crowd(hint)];
+        let wrong = own.wrong(all.wrong(WRONG));
+        (wrong.clamp(WRONG_LEAST, 1.0 - WRONG_LEAST), own.tested)
+    }
+}
+
+fn crowd(hint: &Hint) -> usize {
+    (hint.others.max(1).ilog2() as usize).min(CROWDS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(kind: usize, others: usize) -> Hint {
+        Hint {
+            request: 1,
+            kind,
+            others,
+        }
+    }
+
+    #[test]
+    fn hints_are_believed_as_far_as_they_come_true_and_apart_by_kind_and_crowd() {
+        let mut hints = Hints::default();
+        let before = hints.log_odds(&hint(0, 1));
+        assert!((before - 19f32.ln()).abs() < 0.1, "{before}");
+        (0..1000).for_each(|_| hints.tested(&hint(0, 1), true, 0.5));
+        (0..1000).for_each(|number| hints.tested(&hint(0, 40), number % 2 == 0, 0.5));
+        let (few, many) = (hints.log_odds(&hint(0, 1)), hints.log_odds(&hint(0, 40)));
+        assert!(few > 40f32.ln(), "{few}");
+        // As many found out as there could be: all are wrong.
+        assert!(many < -1.0, "{many}");
+        let other = hints.log_odds(&hint(1, 1));
+        assert!((other - before).abs() < 0.01, "{other}");
+    }
+
+    #[test]
+    fn hints_are_proven_once_enough_of_them_could_have_failed_and_did_not() {
+        let mut hints = Hints::default();
+        (0..1000).for_each(|_| hints.tested(&hint(0, 3), true, 0.5));
+        assert!(
+            hints
+                .proven(&hint(0, 3), 0.004)
+                .is_some_and(|probability| probability > 0.996)
+        );
+        assert!(
+            hints.proven(&hint(0, 30), 0.004).is_none(),
+            "never seen in such a crowd"
+        );
+        (0..5).for_each(|_| hints.tested(&hint(0, 3), false, 0.5));
+        assert!(hints.proven(&hint(0, 3), 0.004).is_none());
+    }
+
+    #[test]
+    fn tests_that_a_wrong_hint_would_pass_prove_nothing() {
+        let mut hints = Hints::default();
+        let before = hints.log_odds(&hint(0, 3));
+        (0..100).for_each(|_| hints.tested(&hint(0, 3), true, 0.001));
+        assert!((hints.log_odds(&hint(0, 3)) - before).abs() < 0.1);
+    }
+
+    #[test]
+    fn where_nothing_else_was_open_nothing_is_tested() {
+        let mut hints = Hints::default();
+        (0..1000).for_each(|_| hints.tested(&hint(0, 0), true, 0.5));
+        assert!(hints.log_odds(&hint(0, 3)) < 80f32.ln());
+    }
+}
