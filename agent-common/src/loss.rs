@@ -49,6 +49,8 @@ losses! {
     MissedRuns = 12, "missed_runs";
     /// A record of wake-ups found the ring buffer full: what was handed to that thread is not known.
     RingFullWoken = 13, "ring_full_woken";
+    /// A record of tasks that wait for others found the ring buffer full: a call of such a task may miss its request.
+    RingFullAwaited = 14, "ring_full_awaited";
 }
 
 const _: () = {

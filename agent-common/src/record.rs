@@ -12,6 +12,7 @@ pub enum Kind {
     Process = 4,
     Connecting = 5,
     Woken = 6,
+    Awaited = 7,
 }
 
 pub const DIRECTION_IN: u8 = 0;
@@ -161,6 +162,21 @@ pub struct WokenRecord {
     pub wakes: [WakeRecord; WAKES_MAX],
 }
 
+/// A task of asyncio waits for one that waits for the task which writes or connects next on this thread. The first of such
+/// a chain of waiting tasks is in the [`ActorRecord`] of what follows.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct AwaitedRecord {
+    pub kind: u8,
+    pub reserved: [u8; 7],
+    pub pid: u32,
+    pub tid: u32,
+    pub time_ns: u64,
+    /// As in [`ActorRecord::routine`], both.
+    pub task: u64,
+    pub waiting: u64,
+}
+
 pub const PROCESS_FORK: u8 = 0;
 pub const PROCESS_EXEC: u8 = 1;
 pub const PROCESS_EXIT: u8 = 2;
@@ -182,6 +198,7 @@ const _: () = {
     assert!(size_of::<ClosedRecord>() == 72);
     assert!(size_of::<ConnectingRecord>() == 48);
     assert!(size_of::<ProcessRecord>() == 16);
+    assert!(size_of::<AwaitedRecord>() == 40);
     assert!(size_of::<WakeRecord>() == 24);
     assert!(size_of::<WokenRecord>() == 16 + 24 * WAKES_MAX);
 };

@@ -23,15 +23,20 @@ pub struct ProcessRule {
     pub parent_goroutine_offset: u32,
 }
 
+/// [`PythonTasks::attributes`]
+pub const ATTRIBUTES_APART: u32 = 1;
+pub const ATTRIBUTES_TAGGED: u32 = 2;
+
 /// Where a Python process keeps what its event loops run: addresses in its memory, offsets in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct PythonTasks {
     /// The dictionary of running tasks by event loop; 0 where each thread's state names its own.
     pub running: u64,
-    /// The type that types are of, and that of integers.
+    /// The type that types are of, and those of integers and tuples.
     pub type_of_types: u64,
     pub type_of_integers: u64,
+    pub type_of_tuples: u64,
     /// What the byte that tells a dictionary's size says of the smallest table.
     pub table_size: u32,
     /// First entry of the smallest table.
@@ -50,6 +55,10 @@ pub struct PythonTasks {
     pub name_offset: u32,
     /// Of a string: its characters.
     pub text_offset: u32,
+    /// Of an object of a class written in Python: its attributes, or with [`ATTRIBUTES_APART`] a pointer to them (which is one
+    /// too small with [`ATTRIBUTES_TAGGED`]); 0 where they are in a dictionary.
+    pub attributes_offset: i32,
+    pub attributes: u32,
     pub reserved: u32,
 }
 
@@ -134,7 +143,7 @@ pub struct Switches {
 
 const _: () = {
     assert!(size_of::<ProcessRule>() == 12);
-    assert!(size_of::<PythonTasks>() == 64);
+    assert!(size_of::<PythonTasks>() == 80);
     assert!(size_of::<ConnectionSetting>() == 16);
     assert!(size_of::<Switches>() == 56);
     assert!(setting_slot(5 << CONNECTION_CPU_BITS, 1024) == 5);

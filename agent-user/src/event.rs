@@ -181,8 +181,20 @@ pub struct Woken {
     pub wakes: [Wake; WAKES_MAX],
 }
 
+/// A task waits for another, which waits for the one that writes next on that thread, itself or over more of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    pub pid: u32,
+    pub tid: u32,
+    pub time_ns: TimeNs,
+    pub task: Task,
+    /// Waits for it.
+    pub waiting: Task,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
+    Awaited(Awaited),
     Connecting(Connecting),
     Woken(Woken),
     Opened(Opened),

@@ -302,6 +302,10 @@ fn take(told: &mut HashMap<ConnectionId, Told>, order: &mut Vec<ConnectionId>, e
                 told.closed = Some(closed);
             }
         }
-        Event::Connecting(_) | Event::Woken(_) | Event::ProcessStarted(_) | Event::ProcessEnded(_) => {}
+        Event::Connecting(_)
+        | Event::Woken(_)
+        | Event::Awaited(_)
+        | Event::ProcessStarted(_)
+        | Event::ProcessEnded(_) => {}
     }
 }

@@ -4,6 +4,7 @@
 //! (`SPANHOUND_PYTHON` names another); says so and passes where there is none, as in the virtual machines.
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     process::{Command, Stdio},
@@ -13,32 +14,37 @@ use std::{
 use spanhound_agent::{
     event::{Direction, Event, Task},
     kernel::TierChoice,
-    process::{Directory, Procfs, PythonLook},
+    process::{Directory, Procfs, PythonLook, PythonProgram, UvloopFunctions},
 };
-use spanhound_common::record::{ROUTINE_TASK, TASK_NUMBER_SHIFT};
+use spanhound_common::{
+    PythonTasks,
+    record::{ROUTINE_TASK, TASK_NUMBER_SHIFT},
+};
 
 use crate::observer::Observer;
 
-/// Each task writes `own waiting number`, in hexadecimal, 0 for none.
+/// Each task writes its address and number, and those of the one that waits for it, in hexadecimal, 0 for none.
 const SCRIPT: &str = "
 import asyncio, sys
 
 port = int(sys.argv[1])
 
-def line(own, waiting, number):
-    text = '%x %x %x\\n' % (id(own) if own else 0, id(waiting) if waiting else 0, number)
-    return text.encode()
+def line(*tasks):
+    return (' '.join('%x %x' % (id(task) if task else 0, number(task)) for task in tasks) + '\\n').encode()
 
 def number(task):
-    name = task.get_name()
+    name = task.get_name() if task else ''
     return int(name[5:]) if name.startswith('Task-') else 0
 
 async def write(waiting):
     own = asyncio.current_task()
     _, writer = await asyncio.open_connection('127.0.0.1', port)
-    writer.write(line(own, waiting, number(own)))
+    writer.write(line(own, waiting))
     await asyncio.sleep(0.01)
     writer.close()
+
+async def between():
+    await asyncio.create_task(write(asyncio.current_task()))
 
 async def main():
     own = asyncio.current_task()
@@ -46,13 +52,23 @@ async def main():
     await asyncio.gather(*(write(own) for _ in range(4)))
     await asyncio.create_task(write(own))
     await asyncio.wait([asyncio.ensure_future(write(own))])
+    if hasattr(asyncio, 'TaskGroup'):
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(write(own))
+    else:
+        await asyncio.gather(write(own), write(own))
+    # A task of its own before 3.12.
+    await asyncio.wait_for(write(own if sys.version_info < (3, 12) else None), 5)
+    # The one that waits for the one that waits.
+    await asyncio.gather(between())
     alone = asyncio.create_task(write(None))
     named = asyncio.create_task(write(None))
     named.set_name('Taskless')
     await asyncio.sleep(0.1)
     # Outside of any task.
     _, writer = await asyncio.open_connection('127.0.0.1', port)
-    asyncio.get_running_loop().call_soon(writer.write, line(None, None, 0))
+    asyncio.get_running_loop().call_soon(writer.write, line(None, None))
     await asyncio.sleep(0.1)
 
 if len(sys.argv) > 2:
@@ -62,7 +78,7 @@ print('ready', flush=True)
 sys.stdin.readline()
 asyncio.run(main())
 ";
-const LINES: usize = 10;
+const LINES: usize = 14;
 
 /// What a line says, as a record would.
 fn routine(address: u64, number: u64) -> Option<Task> {
@@ -109,31 +125,37 @@ fn written_by(python: &str, arguments: &[&str]) {
     }
     assert!(child.wait().unwrap().success());
 
-    let (mut lines, mut main) = (Vec::new(), None);
+    let (mut lines, mut others, mut betweens) = (Vec::new(), 0, 0);
+    let mut waits = HashMap::new();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while lines.len() < LINES && Instant::now() < deadline {
-        observer.capture.poll(usize::MAX, |event| {
-            if let Event::Data(data) = event
-                && data.direction == Direction::Out
-                && data.actor.pid == child.id()
-            {
+    while lines.len() + others < LINES && Instant::now() < deadline {
+        observer.capture.poll(usize::MAX, |event| match event {
+            Event::Awaited(awaited) => {
+                waits.insert(awaited.task, awaited.waiting);
+            }
+            Event::Data(data) if data.direction == Direction::Out && data.actor.pid == child.id() => {
                 let text = std::str::from_utf8(data.bytes).unwrap();
                 let numbers: Vec<u64> = text
                     .split_ascii_whitespace()
                     .map(|number| u64::from_str_radix(number, 16).unwrap())
                     .collect();
-                let own = routine(numbers[0], numbers[2]);
+                let (own, waiting) = (routine(numbers[0], numbers[1]), routine(numbers[2], numbers[3]));
                 assert_eq!(data.actor.task, own, "{text}");
-                main = main.or(own);
-                let waiting = (numbers[1] != 0).then_some(main).flatten();
                 assert_eq!(data.actor.parent_task, waiting, "{text}");
-                lines.push(own);
+                // One that never writes itself: `main` waits for it.
+                if let Some(between) = waiting.filter(|waiting| !lines.contains(waiting)) {
+                    assert_eq!(waits.get(&between), Some(&lines[0]), "{text}");
+                    betweens += 1;
+                }
+                lines.extend(own);
+                others += usize::from(own.is_none());
             }
+            _ => {}
         });
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(lines.len(), LINES);
-    let numbered = lines.iter().flatten().filter(|task| task.is_numbered());
+    assert_eq!((lines.len(), others, betweens), (LINES - 1, 1, 1));
+    let numbered = lines.iter().filter(|task| task.is_numbered());
     assert_eq!(numbered.count(), LINES - 2);
 }
 
@@ -154,4 +176,43 @@ fn what_uvloop_writes_later_carries_the_task_that_wrote_it() {
     );
     let python = std::env::var("SPANHOUND_UVLOOP_PYTHON").unwrap_or_else(|_| python.to_owned());
     written_by(&python, &["uvloop"]);
+}
+
+/// Where a function of this very program is in its file.
+fn place(function: usize) -> Option<u64> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        let inside = (function as u64).checked_sub(number(start)?)?;
+        ((function as u64) < number(end)?).then_some(inside + number(fields.nth(1)?)?)
+    })
+}
+
+#[inline(never)]
+extern "C" fn written(stream: u64) -> u64 {
+    std::hint::black_box(stream)
+}
+
+#[test]
+fn the_probes_of_uvloop_load_on_every_kernel() {
+    let Some(mut observer) = Observer::start(TierChoice::Auto) else {
+        return;
+    };
+    let place = place(written as *const () as usize).unwrap();
+    let program = PythonProgram {
+        tasks: PythonTasks::default(),
+        threads: vec![(std::process::id(), 0)],
+        uvloop: Some(UvloopFunctions {
+            file: "/proc/self/exe".into(),
+            queue_write: place,
+            exec_write: place,
+        }),
+    };
+    observer.capture.watch_python(std::process::id(), &program);
+    assert_eq!(observer.capture.python_turned_away(), 0);
+    // Neither finds anything where there is no interpreter.
+    assert_eq!(written(7), 7);
+    observer.capture.forget_process(std::process::id());
 }

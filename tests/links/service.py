@@ -131,6 +131,24 @@ async def asgi(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
+def starlette():
+    """Behind a middleware that runs the application in another task than the one that answers."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    class Passing(BaseHTTPMiddleware):
+        async def dispatch(self, request, call_next):
+            return await call_next(request)
+
+    async def handle(request):
+        return PlainTextResponse(await work_async(request.url.path))
+
+    return Starlette(routes=[Route("/{path:path}", handle)], middleware=[Middleware(Passing)])
+
+
 def serve_aiohttp(port):
     from aiohttp import web
 

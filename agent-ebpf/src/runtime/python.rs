@@ -7,18 +7,19 @@
 //! Deliberately absent: frames, and anything of the program's own data.
 
 use aya_ebpf::{
-    helpers::bpf_get_current_task,
+    helpers::{bpf_get_current_task, bpf_ktime_get_ns},
     macros::{map, uprobe},
     maps::{HashMap, LruHashMap},
     programs::ProbeContext,
 };
 use spanhound_common::{
-    PythonTasks,
+    AwaitedRecord, Loss, PythonTasks,
     limits::{PYTHON_PROCESSES_MAX, PYTHON_WRITES_MAX},
-    record::{ActorRecord, ROUTINE_TASK, TASK_NUMBER_MASK, TASK_NUMBER_SHIFT},
+    record::{ActorRecord, Kind, ROUTINE_TASK, TASK_NUMBER_MASK, TASK_NUMBER_SHIFT},
+    rule::{ATTRIBUTES_APART, ATTRIBUTES_TAGGED},
 };
 
-use crate::{actor::Current, config::offset, read};
+use crate::{actor::Current, config::offset, emit, read};
 
 /// Written by user space, by thread group id; removed by it when the process ended.
 #[map]
@@ -66,19 +67,34 @@ const CELL_CONTENT: u64 = 16;
 const FIRST_CALLBACK: u64 = 24;
 /// Where an integer's lowest digit is, since 3.12 (names are integers since then, until somebody asks for one).
 const DIGIT: u64 = 24;
-/// Variables looked at of those a callback closes over.
-const CELLS: u64 = 8;
+/// `partialobject.args` of `Modules/_functoolsmodule.c`, `PyMethodObject.im_self`.
+const PARTIAL_ARGUMENTS: u64 = 24;
+const METHOD_SELF: u64 = 24;
+/// Looked at of what a callback closes over or passes on, and of an object's attributes (a scope of anyio names its task in
+/// the ninth or the eleventh).
+const ITEMS: u64 = 8;
+const ATTRIBUTES: u64 = 12;
+const NO_CELL: u32 = u32::MAX;
+/// Tasks looked at of a chain in which each waits for the next.
+const DEPTH: u32 = 4;
 /// Digits looked at of a task's number.
 const DIGITS: usize = 10;
 const NAME: [u8; 5] = *b"Task-";
+/// `PyTypeObject.tp_name` and `tp_basicsize`; what an object without slots has at most, and where slots are.
+const TYPE_NAME: u64 = 24;
+const TYPE_BYTES: u64 = 32;
+const PLAIN_BYTES: u64 = 24;
+const SLOTS: u64 = 16;
+/// A class that names the task which waits.
+const GROUP: [u8; 10] = *b"TaskGroup\0";
 
-/// Sets who writes. What was queued is asked first only where no task runs.
+/// Sets who writes. What was queued is asked only where no task runs.
 #[inline(always)]
 pub fn task(actor: &mut ActorRecord) {
-    let routine = running(actor.pid).or_else(|| taken(actor.tid));
-    if let Some(routine) = routine {
-        actor.routine = routine.own;
-        actor.parent_routine = routine.parent;
+    let (pid, tid) = (actor.pid as u64, actor.tid as u64);
+    actor.routine = python_routine(pid, tid);
+    if actor.routine != 0 {
+        actor.parent_routine = python_parent(pid, tid);
     }
 }
 
@@ -88,21 +104,22 @@ pub fn uvloop_queue_write(ctx: ProbeContext) -> u32 {
     let Some(address) = ctx.arg::<u64>(1) else {
         return 0;
     };
-    let pid = Current::thread().pid;
+    let current = Current::thread();
     let stream = Stream {
-        pid: pid as u64,
+        pid: current.pid as u64,
         address,
     };
-    let queued = running(pid);
-    // Full: the oldest goes, and what it wrote is looked at without.
-    match queued {
-        Some(routine) => {
-            let _ = PYTHON_QUEUED.insert(stream, routine, 0);
-        }
-        None => {
-            let _ = PYTHON_QUEUED.remove(stream);
-        }
+    let (pid, tid) = (current.pid as u64, current.tid as u64);
+    if python_task(pid) == 0 {
+        let _ = PYTHON_QUEUED.remove(stream);
+        return 0;
     }
+    let routine = Routine {
+        own: python_routine(pid, tid),
+        parent: python_parent(pid, tid),
+    };
+    // Full: the oldest goes, and what it wrote is looked at without.
+    let _ = PYTHON_QUEUED.insert(stream, routine, 0);
     0
 }
 
@@ -130,33 +147,63 @@ pub fn uvloop_exec_write(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// For whom the thread writes, said once.
-#[inline(always)]
-fn taken(tid: u32) -> Option<Routine> {
-    // SAFETY: copied at once.
-    let routine = unsafe { PYTHON_WRITING.get(tid) }.copied()?;
-    let _ = PYTHON_WRITING.remove(tid);
-    Some(routine)
+/// The task that writes, or for which the thread writes. Exported, as those below, so that it is verified by itself, and
+/// that its stack is not its caller's.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn python_routine(pid: u64, tid: u64) -> u64 {
+    match python_task(pid) {
+        // SAFETY: copied at once.
+        0 => unsafe { PYTHON_WRITING.get(tid as u32) }.map_or(0, |routine| routine.own),
+        task => named(pid, task),
+    }
 }
 
-#[inline(always)]
-fn running(pid: u32) -> Option<Routine> {
-    let task = python_task(pid as u64);
+/// The one that waits for that task; who waits for those is told on the way. For whom a thread writes is said once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn python_parent(pid: u64, tid: u64) -> u64 {
+    let task = python_task(pid);
     if task == 0 {
-        return None;
+        // SAFETY: copied at once.
+        let parent = unsafe { PYTHON_WRITING.get(tid as u32) }.map_or(0, |routine| routine.parent);
+        let _ = PYTHON_WRITING.remove(tid as u32);
+        return parent;
     }
-    let waiting = python_waiting(pid as u64, task);
-    Some(Routine {
-        own: named(pid, task),
-        parent: if waiting == 0 { 0 } else { named(pid, waiting) },
-    })
+    let mut waiting = python_waiting(pid, task);
+    if waiting == 0 {
+        return 0;
+    }
+    let parent = named(pid, waiting);
+    let mut awaited = parent;
+    let mut depth = 1;
+    while depth < DEPTH {
+        depth += 1;
+        waiting = python_waiting(pid, waiting);
+        if waiting == 0 {
+            break;
+        }
+        let record = AwaitedRecord {
+            kind: Kind::Awaited as u8,
+            reserved: [0; 7],
+            pid: pid as u32,
+            tid: tid as u32,
+            // SAFETY: the helper has no preconditions.
+            time_ns: unsafe { bpf_ktime_get_ns() },
+            task: awaited,
+            waiting: named(pid, waiting),
+        };
+        awaited = record.waiting;
+        emit::record(&record, Loss::RingFullAwaited);
+    }
+    parent
 }
 
 /// The task with its number, as [`ROUTINE_TASK`] describes.
 #[inline(always)]
-fn named(pid: u32, task: u64) -> u64 {
+fn named(pid: u64, task: u64) -> u64 {
     let address = task & ((1 << TASK_NUMBER_SHIFT) - 1);
-    let number = python_number(pid as u64, task) & TASK_NUMBER_MASK;
+    let number = python_number(pid, task) & TASK_NUMBER_MASK;
     ROUTINE_TASK | number << TASK_NUMBER_SHIFT | address
 }
 
@@ -166,7 +213,7 @@ fn layout(pid: u64) -> Option<&'static PythonTasks> {
     unsafe { PYTHONS.get(pid as u32) }
 }
 
-/// The task that runs, 0 where none does or it cannot be told. Exported, as the next two, so that it is verified by itself.
+/// The task that runs, 0 where none does or it cannot be told.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn python_task(pid: u64) -> u64 {
@@ -212,17 +259,17 @@ fn of_thread(layout: &PythonTasks) -> Option<u64> {
     read::user::<u64>(state.wrapping_add(layout.running_offset as u64))
 }
 
-/// The task that waits for this one, itself or by `gather`, `wait` and their like: the callback of those closes over a
-/// future whose first callback wakes the task that waits. 0 where there is none.
+/// The task that waits for this one, itself or by `gather`, `wait` and their like: the callback of those knows a future whose
+/// first callback wakes the task that waits, or a group that names it. 0 where there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn python_waiting(pid: u64, task: u64) -> u64 {
     let Some(layout) = layout(pid) else { return 0 };
-    waiting(layout, task).unwrap_or(0)
+    waiting(pid, layout, task).unwrap_or(0)
 }
 
 #[inline(always)]
-fn waiting(layout: &PythonTasks, task: u64) -> Option<u64> {
+fn waiting(pid: u64, layout: &PythonTasks, task: u64) -> Option<u64> {
     let kind = read::user::<u64>(task.wrapping_add(TYPE))?;
     let callback = read::user::<u64>(task.wrapping_add(FIRST_CALLBACK))?;
     if callback == 0 {
@@ -231,15 +278,118 @@ fn waiting(layout: &PythonTasks, task: u64) -> Option<u64> {
     if let Some(woken) = woken(layout, callback, kind) {
         return Some(woken);
     }
-    let closure = read::user::<u64>(callback.wrapping_add(layout.closure_offset as u64))?;
-    let size = read::user::<u64>(closure.wrapping_add(SIZE))?;
+    // A function, and what it closes over.
+    if let Some(closure) = tuple(layout, callback, layout.closure_offset as u64) {
+        return items(pid, layout, closure, CELL_CONTENT as u32, kind);
+    }
+    // `functools.partial`, and what it passes on: how `wait_for` waits before 3.12.
+    if let Some(arguments) = tuple(layout, callback, PARTIAL_ARGUMENTS) {
+        return items(pid, layout, arguments, NO_CELL, kind);
+    }
+    // A method, and what it is of: `TaskGroup`.
+    let object = read::user::<u64>(callback.wrapping_add(METHOD_SELF))?;
+    found(python_known_by(pid, object, kind))
+}
+
+/// The tuple that the object has at this offset.
+#[inline(always)]
+fn tuple(layout: &PythonTasks, object: u64, offset: u64) -> Option<u64> {
+    let tuple = read::user::<u64>(object.wrapping_add(offset))?;
+    (read::user::<u64>(tuple.wrapping_add(TYPE))? == layout.type_of_tuples).then_some(tuple)
+}
+
+/// The first task that one of the tuple's items knows, or what is in it where the items are cells.
+#[inline(always)]
+fn items(pid: u64, layout: &PythonTasks, tuple: u64, content: u32, kind: u64) -> Option<u64> {
+    let size = read::user::<u64>(tuple.wrapping_add(SIZE))?;
     let mut at = 0;
-    while at < CELLS {
+    while at < ITEMS {
         if at >= size {
             return None;
         }
-        if let Some(found) = through_cell(layout, closure, at, kind) {
-            return Some(found);
+        let mut object = read::user::<u64>(tuple.wrapping_add(layout.items_offset as u64 + 8 * at))?;
+        if content != NO_CELL {
+            object = read::user_or_zero::<u64>(object.wrapping_add(content as u64));
+        }
+        let task = python_known_by(pid, object, kind);
+        if task != 0 {
+            return Some(task);
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The task that waits for this object, if it is a future; or that is an attribute of it, if it is a group of tasks: of
+/// asyncio its own, of anyio that of the scope which is its first attribute. 0 where there is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn python_known_by(pid: u64, object: u64, kind: u64) -> u64 {
+    let Some(layout) = layout(pid) else { return 0 };
+    known_by(layout, object, kind).unwrap_or(0)
+}
+
+#[inline(always)]
+fn known_by(layout: &PythonTasks, object: u64, kind: u64) -> Option<u64> {
+    if let Some(callback) = read::user::<u64>(object.wrapping_add(FIRST_CALLBACK))
+        && let Some(task) = woken(layout, callback, kind)
+    {
+        return Some(task);
+    }
+    if !is_group(object)? {
+        return None;
+    }
+    let group = attributes(layout, object)?;
+    if let Some(task) = first_of_kind(group, kind) {
+        return Some(task);
+    }
+    let scope = read::user::<u64>(group)?;
+    let class = read::user::<u64>(scope.wrapping_add(TYPE))?;
+    if read::user::<u64>(class.wrapping_add(TYPE_BYTES))? > PLAIN_BYTES {
+        return first_of_kind(scope.wrapping_add(SLOTS), kind);
+    }
+    first_of_kind(attributes(layout, scope)?, kind)
+}
+
+/// Whether the object's class is called `TaskGroup`.
+#[inline(always)]
+fn is_group(object: u64) -> Option<bool> {
+    let kind = read::user::<u64>(object.wrapping_add(TYPE))?;
+    let name = read::user::<u64>(kind.wrapping_add(TYPE_NAME))?;
+    let text = read::user::<[u8; GROUP.len()]>(name)?;
+    let mut at = 0;
+    while at < GROUP.len() {
+        if text[at] != GROUP[at] {
+            return Some(false);
+        }
+        at += 1;
+    }
+    Some(true)
+}
+
+/// Where the attributes of an object are.
+#[inline(always)]
+fn attributes(layout: &PythonTasks, object: u64) -> Option<u64> {
+    if layout.attributes_offset == 0 {
+        return None;
+    }
+    let mut place = object.wrapping_add(layout.attributes_offset as i64 as u64);
+    if layout.attributes & ATTRIBUTES_APART != 0 {
+        place = read::user::<u64>(place)?;
+    }
+    if layout.attributes & ATTRIBUTES_TAGGED != 0 {
+        place = place.wrapping_add(1);
+    }
+    Some(place)
+}
+
+#[inline(always)]
+fn first_of_kind(objects: u64, kind: u64) -> Option<u64> {
+    let mut at = 0;
+    while at < ATTRIBUTES {
+        let object = read::user_or_zero::<u64>(objects.wrapping_add(8 * at));
+        if object != 0 && read::user_or_zero::<u64>(object.wrapping_add(TYPE)) == kind {
+            return Some(object);
         }
         at += 1;
     }
@@ -247,12 +397,8 @@ fn waiting(layout: &PythonTasks, task: u64) -> Option<u64> {
 }
 
 #[inline(always)]
-fn through_cell(layout: &PythonTasks, closure: u64, at: u64, kind: u64) -> Option<u64> {
-    let item = closure.wrapping_add(layout.items_offset as u64 + 8 * at);
-    let cell = read::user::<u64>(item)?;
-    let content = read::user::<u64>(cell.wrapping_add(CELL_CONTENT))?;
-    let callback = read::user::<u64>(content.wrapping_add(FIRST_CALLBACK))?;
-    woken(layout, callback, kind)
+fn found(task: u64) -> Option<u64> {
+    (task != 0).then_some(task)
 }
 
 /// The task that this callback wakes, where it is an object that wakes one.

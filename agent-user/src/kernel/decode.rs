@@ -6,15 +6,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use spanhound_common::record::{
-    ActorRecord, CLOSED_TOTALS, ClosedRecord, ConnectingRecord, DATA_CONTINUES, DIRECTION_IN, DataRecord,
-    FAMILY_IPV4, FAMILY_IPV6, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC,
+    ActorRecord, AwaitedRecord, CLOSED_TOTALS, ClosedRecord, ConnectingRecord, DATA_CONTINUES, DIRECTION_IN,
+    DataRecord, FAMILY_IPV4, FAMILY_IPV6, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC,
     PROCESS_EXIT, ProcessRecord, ROLE_CLIENT, ROLE_SERVER, ROUTINE_TASK, TRANSPORT_TCP, TRANSPORT_UDP,
     WokenRecord,
 };
 
 use crate::event::{
-    Actor, Closed, Connecting, ConnectionId, Data, Direction, Event, Opened, ProcessEnded, ProcessStarted,
-    Role, SequencePair, Task, Transport, Wake, Woken,
+    Actor, Awaited, Closed, Connecting, ConnectionId, Data, Direction, Event, Opened, ProcessEnded,
+    ProcessStarted, Role, SequencePair, Task, Transport, Wake, Woken,
 };
 
 /// What a record says.
@@ -55,6 +55,15 @@ pub fn decode(record: &[u8]) -> Option<Event<'_>> {
             connection: ConnectionId(record.connection),
             time_ns: record.time_ns,
             actor: actor(&record.actor),
+        }))
+    } else if kind == Kind::Awaited as u8 {
+        let (record, _) = take::<AwaitedRecord>(record)?;
+        Some(Event::Awaited(Awaited {
+            pid: record.pid,
+            tid: record.tid,
+            time_ns: record.time_ns,
+            task: Task::from_routine(record.task)?,
+            waiting: Task::from_routine(record.waiting)?,
         }))
     } else if kind == Kind::Woken as u8 {
         let (record, _) = take::<WokenRecord>(record)?;
@@ -172,6 +181,8 @@ unsafe impl Record for OpenedRecord {}
 unsafe impl Record for ClosedRecord {}
 // SAFETY: as above.
 unsafe impl Record for ProcessRecord {}
+// SAFETY: as above.
+unsafe impl Record for AwaitedRecord {}
 // SAFETY: as above.
 unsafe impl Record for WokenRecord {}
 

@@ -15,7 +15,7 @@ use super::ladder::{Found, Link};
 use super::linker::Linker;
 use super::record::Parent;
 use super::{ExchangeId, Method, Seen};
-use crate::event::{Actor, ConnectionId, Task, TimeNs};
+use crate::event::{Actor, Awaited, ConnectionId, Task, TimeNs};
 
 /// Calls remembered of one task.
 const CALLS_MAX: usize = 256;
@@ -124,6 +124,18 @@ impl Linker {
             }
         }
         found
+    }
+
+    /// A task waits for another one that waits.
+    pub fn awaited(&mut self, awaited: &Awaited) {
+        let key = Key {
+            pid: awaited.pid,
+            tid: awaited.tid,
+            task: awaited.task,
+        };
+        let (work, evicted) = self.tasks.entry(key, awaited.time_ns, self.limits.threads);
+        work.waits = Some(awaited.waiting);
+        self.counters.threads_evicted += evicted;
     }
 
     /// What the ladder says of a call that a task made: the task tells more than the thread, though later.

@@ -73,6 +73,7 @@ pub(super) fn look(procfs: &Procfs, pid: u32) -> PythonLook {
         running,
         type_of_types: interpreter.types.type_,
         type_of_integers: interpreter.types.integer,
+        type_of_tuples: interpreter.types.tuple,
         ..layout
     };
     PythonLook::Found(Box::new(PythonProgram {

@@ -55,7 +55,11 @@ impl<'a> Following<'a> {
             Event::Opened(opened) => self.open(&opened),
             Event::Data(data) => self.data(&data, print),
             Event::Closed(closed) => self.close(closed.connection, closed.time_ns, print),
-            Event::Connecting(_) | Event::Woken(_) | Event::ProcessStarted(_) | Event::ProcessEnded(_) => {}
+            Event::Connecting(_)
+            | Event::Woken(_)
+            | Event::Awaited(_)
+            | Event::ProcessStarted(_)
+            | Event::ProcessEnded(_) => {}
         }
     }
 

@@ -121,6 +121,7 @@ impl Pipeline {
                     .connecting(begun.connection, begun.actor, begun.time_ns);
             }
             Event::Woken(woken) => self.linker.woken(&woken),
+            Event::Awaited(awaited) => self.linker.awaited(&awaited),
             Event::Opened(opened) => self.opened(&opened),
             Event::Data(data) => self.data(&data),
             Event::Closed(closed) => self.closed(&closed),

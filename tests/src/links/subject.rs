@@ -92,10 +92,14 @@ pub const SUBJECTS: &[Subject] = &[
         options.serve(stage, command, ports)
     }),
     subject("uvicorn", Needs::Links, ALL, |stage, ports, options| {
-        uvicorn(stage, ports, options, "uvloop")
+        uvicorn(stage, ports, options, &["--loop", "uvloop", "service:asgi"])
     }),
     subject("uvicorn-asyncio", Needs::Links, ALL, |stage, ports, options| {
-        uvicorn(stage, ports, options, "asyncio")
+        uvicorn(stage, ports, options, &["--loop", "asyncio", "service:asgi"])
+    }),
+    subject("starlette", Needs::Links, ALL, |stage, ports, options| {
+        let how = ["--loop", "uvloop", "--factory", "service:starlette"];
+        uvicorn(stage, ports, options, &how)
     }),
     subject("node-callbacks", Needs::Services, ALL, |stage, ports, options| {
         node(stage, ports, options, "callbacks")
@@ -220,12 +224,13 @@ fn gunicorn(stage: &mut Stage, ports: Ports, options: &Options, workers: u32, th
     Ok(())
 }
 
-fn uvicorn(stage: &mut Stage, ports: Ports, options: &Options, how: &str) -> Result<()> {
+fn uvicorn(stage: &mut Stage, ports: Ports, options: &Options, how: &[&str]) -> Result<()> {
     let mut command = Command::new(loops_python("python")?);
     command
-        .args(["-m", "uvicorn", "--loop", how, "--no-access-log", "--app-dir"])
+        .args(["-m", "uvicorn", "--no-access-log", "--app-dir"])
         .arg(sources())
-        .args(["--port", &ports.subject.to_string(), "service:asgi"]);
+        .args(["--port", &ports.subject.to_string()])
+        .args(how);
     options.serve(stage, command, ports)
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use object::read::ReadCache;
 use object::{Object, ObjectSegment, ObjectSymbol};
 use spanhound_common::PythonTasks;
+use spanhound_common::rule::{ATTRIBUTES_APART, ATTRIBUTES_TAGGED};
 
 use super::memory::Memory;
 use crate::process::elf::file_offset;
@@ -26,6 +27,7 @@ pub(super) struct Types {
     pub(super) module: u64,
     pub(super) text: u64,
     pub(super) integer: u64,
+    pub(super) tuple: u64,
 }
 
 /// Exported by the interpreter, by address in the process.
@@ -111,6 +113,7 @@ fn exported(file: &Path, start: u64) -> Option<Interpreter> {
             "PyModule_Type" => interpreter.types.module = address,
             "PyUnicode_Type" => interpreter.types.text = address,
             "PyLong_Type" => interpreter.types.integer = address,
+            "PyTuple_Type" => interpreter.types.tuple = address,
             "Py_Version" => interpreter.version = address,
             _ => {
                 if let Some(at) = CAME_WITH.iter().position(|came| *came == name) {
@@ -125,10 +128,19 @@ fn exported(file: &Path, start: u64) -> Option<Interpreter> {
         module,
         text,
         integer,
+        tuple,
     } = interpreter.types;
-    let complete = [interpreter.runtime, type_, dictionary, module, text, integer]
-        .iter()
-        .all(|address| *address != 0);
+    let complete = [
+        interpreter.runtime,
+        type_,
+        dictionary,
+        module,
+        text,
+        integer,
+        tuple,
+    ]
+    .iter()
+    .all(|address| *address != 0);
     complete.then_some(interpreter)
 }
 
@@ -161,6 +173,13 @@ impl Minor {
             _ => return None,
         };
         let compact = self.has_compact_keys();
+        // `_PyObject_ValuesPointer`, then `_PyObject_DictOrValuesPointer`, then `_PyObject_InlineValues`.
+        let (attributes_offset, attributes) = match self.0 {
+            11 => (-32, ATTRIBUTES_APART),
+            12 => (-24, ATTRIBUTES_APART | ATTRIBUTES_TAGGED),
+            13 => (24, 0),
+            _ => (0, 0),
+        };
         Some(PythonTasks {
             // Eight places: as a number, then as its logarithm.
             table_size: if compact { 3 } else { 8 },
@@ -170,6 +189,8 @@ impl Minor {
             woken_offset: if self.0 >= 10 { 24 } else { 16 },
             name_offset,
             text_offset: self.text_offset() as u32,
+            attributes_offset,
+            attributes,
             ..PythonTasks::default()
         })
     }

@@ -37,6 +37,7 @@ const TYPES: Types = Types {
     module: 0x10_2000,
     text: 0x10_3000,
     integer: 0x10_4000,
+    tuple: 0x10_5000,
 };
 const RUNTIME: u64 = 0x20_0000;
 const RUNTIME_BYTES: u64 = 256;

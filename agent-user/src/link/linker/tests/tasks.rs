@@ -1,7 +1,7 @@
 //! Tasks of an event loop: who answers has called.
 
 use super::*;
-use crate::event::Task;
+use crate::event::{Awaited, Task};
 use spanhound_common::record::{ROUTINE_TASK, TASK_NUMBER_SHIFT};
 
 const LOOP: Actor = Actor {
@@ -40,6 +40,16 @@ impl Bench {
         call
     }
 
+    fn waits(&mut self, number: u64, waiting: u64) {
+        self.linker.awaited(&Awaited {
+            pid: LOOP.pid,
+            tid: LOOP.tid,
+            time_ns: self.now,
+            task: on(number).task.unwrap(),
+            waiting: on(waiting).task.unwrap(),
+        });
+    }
+
     fn answered(&mut self, request: ExchangeId, actor: Actor, connection: u64) {
         self.end(request, actor, connection, Side::Server);
     }
@@ -57,6 +67,9 @@ fn the_task_that_answers_a_request_has_made_its_calls() {
     let again = bench.called(on(12), 10);
     let child = bench.called(on_for(21, 11), 11);
     let grandchild = bench.called(on_for(22, 21), 12);
+    bench.waits(24, 25);
+    bench.waits(25, 11);
+    let far = bench.called(on_for(23, 24), 13);
     bench.answered(second, on(12), 2);
     bench.answered(first, on(11), 1);
     bench.answered(third, on(13), 3);
@@ -70,7 +83,7 @@ fn the_task_that_answers_a_request_has_made_its_calls() {
         let exact = (bench.span(request), Method::Task, Confidence::Exact);
         assert_eq!(bench.parent(call), exact);
     }
-    for call in [child, grandchild] {
+    for call in [child, grandchild, far] {
         let inferred = (bench.span(first), Method::Task, Confidence::Inferred);
         assert_eq!(bench.parent(call), inferred);
     }
