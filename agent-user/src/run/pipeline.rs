@@ -3,6 +3,7 @@
 //! Enters: events, and the time now and then. Leaves: linked spans, orders to capture, the loss ledger. Bounded: by its
 //! rooms. Deliberately absent: the kernel, the network, clocks.
 
+mod order;
 mod pythons;
 mod survey;
 
@@ -23,46 +24,16 @@ use crate::exchange::flow::{FlowStart, Wants};
 use crate::exchange::{Exchange, Flow, FlowLosses, Sink};
 use crate::health::{Affected, Ledger};
 use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
-use crate::process::{Directory, GoFunctions, Instance, PythonProgram, Runtime};
+use crate::process::{Directory, Instance, Runtime};
 use crate::protocol::route::RouteTable;
 use crate::protocol::{Pairing, Settings, Side};
 use crate::span::{Endpoints, Span};
+pub use order::Order;
+use order::order_in;
 use pythons::Pythons;
 
 /// Spans that may wait for their link.
 const PENDING_MAX: usize = 65_536;
-/// Orders to capture kept between two of its polls.
-const ORDERS_MAX: usize = 4_096;
-
-/// What capture should do, decided here because only here protocols are known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
-    SetBudget {
-        connection: ConnectionId,
-        bytes: u32,
-    },
-    Ignore {
-        connection: ConnectionId,
-    },
-    SetProcess {
-        pid: u32,
-        rule: ProcessRule,
-    },
-    /// Sees for whom the connections of a Go program's HTTP client write.
-    WatchGo {
-        pid: u32,
-        functions: GoFunctions,
-    },
-    /// Reads which tasks of a Python program write and connect.
-    WatchPython {
-        pid: u32,
-        program: Box<PythonProgram>,
-    },
-    ForgetProcess {
-        pid: u32,
-    },
-}
-
 pub struct Pipeline {
     directory: Directory,
     selection: Selection,
@@ -358,17 +329,6 @@ impl Pipeline {
     fn order(&mut self, order: Order) {
         order_in(&mut self.orders, &mut self.orders_turned_away, order);
     }
-}
-
-/// Notes an order; false where there are too many.
-fn order_in(orders: &mut Vec<Order>, turned_away: &mut u64, order: Order) -> bool {
-    let fits = orders.len() < ORDERS_MAX;
-    if fits {
-        orders.push(order);
-    } else {
-        *turned_away += 1;
-    }
-    fits
 }
 
 /// What this project's own programs say to each other is not shown. (The agent's own traffic never leaves the kernel.)
