@@ -111,6 +111,11 @@ impl Flow {
         self.stitcher.open_count()
     }
 
+    /// Whether [`Self::take_losses`] would tell of any.
+    pub fn has_losses(&self) -> bool {
+        !self.losses.is_zero()
+    }
+
     /// Counters since the last call.
     pub fn take_losses(&mut self) -> FlowLosses {
         std::mem::take(&mut self.losses)

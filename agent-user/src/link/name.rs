@@ -23,37 +23,41 @@ pub(super) fn of(seen: &Seen<'_>) -> CompactString {
         Some(query) if seen.target.starts_with('/') => &seen.target[..query],
         _ => seen.target,
     };
-    let mut name = Text::default();
-    name.push(operation);
-    name.push(" ");
-    let mut rest = target;
-    while !rest.is_empty() && name.length < NAME_BYTES {
-        let (mut end, mut digits) = (0, false);
-        for byte in rest.bytes().take_while(|byte| !is_separator(*byte)) {
-            digits |= byte.is_ascii_digit();
-            end += 1;
+    let mut name = Name::default();
+    operation.bytes().for_each(|byte| name.push(byte));
+    name.push(b' ');
+    let (mut word, mut digits) = (name.length, false);
+    for byte in target.bytes() {
+        match KINDS[usize::from(byte)] {
+            Kind::Separator => {
+                name.end_word(word, digits);
+                name.push(byte);
+                (word, digits) = (name.length, false);
+                if word >= NAME_BYTES {
+                    break;
+                }
+            }
+            kind => {
+                digits |= kind == Kind::Digit;
+                if name.length - word <= WORD_BYTES {
+                    name.push(byte);
+                }
+            }
         }
-        let (word, tail) = rest.split_at(end);
-        name.push(if digits || word.len() > WORD_BYTES {
-            "#"
-        } else {
-            word
-        });
-        // Separators are ASCII: one byte each.
-        let (separator, behind) = tail.split_at(tail.len().min(1));
-        name.push(separator);
-        rest = behind;
     }
-    name.finish()
+    name.end_word(word, digits);
+    // Only whole words were kept.
+    CompactString::from_utf8(&name.bytes[..name.length]).unwrap_or_default()
 }
 
 /// A name under construction, without an allocation.
-struct Text {
+struct Name {
+    /// The last word may begin with the last byte that counts.
     bytes: [u8; NAME_BYTES + WORD_BYTES + 1],
     length: usize,
 }
 
-impl Default for Text {
+impl Default for Name {
     fn default() -> Self {
         Self {
             bytes: [0; NAME_BYTES + WORD_BYTES + 1],
@@ -62,39 +66,46 @@ impl Default for Text {
     }
 }
 
-impl Text {
-    fn push(&mut self, text: &str) {
-        if let Some(room) = self.bytes.get_mut(self.length..self.length + text.len()) {
-            room.copy_from_slice(text.as_bytes());
-            self.length += text.len();
+impl Name {
+    #[inline]
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
         }
     }
 
-    fn finish(&self) -> CompactString {
-        // Only whole texts were pushed.
-        CompactString::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    /// A word with digits, or one longer than any name, is one of many.
+    #[inline]
+    fn end_word(&mut self, start: usize, digits: bool) {
+        if digits || self.length - start > WORD_BYTES {
+            self.length = start;
+            self.push(b'#');
+        }
     }
 }
 
-const fn is_separator(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'/' | b':'
-            | b'.'
-            | b','
-            | b';'
-            | b'|'
-            | b'='
-            | b'&'
-            | b'('
-            | b')'
-            | b' '
-            | b'\t'
-            | b'\n'
-            | b'"'
-            | b'\''
-    )
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Word,
+    Digit,
+    Separator,
 }
+
+static KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Word; 256];
+    let mut byte = 0;
+    while byte < kinds.len() {
+        kinds[byte] = match byte as u8 {
+            b'0'..=b'9' => Kind::Digit,
+            b'/' | b':' | b'.' | b',' | b';' | b'|' | b'=' | b'&' | b'(' | b')' => Kind::Separator,
+            b' ' | b'\t' | b'\n' | b'"' | b'\'' => Kind::Separator,
+            _ => Kind::Word,
+        };
+        byte += 1;
+    }
+    kinds
+};
 
 #[cfg(test)]
 mod tests {

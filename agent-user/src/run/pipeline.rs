@@ -126,9 +126,9 @@ impl Pipeline {
     pub fn finish(&mut self) {
         let live: Vec<_> = self.connections.drain().collect();
         for (id, mut live) in live {
-            let facts = live_facts(&live);
-            let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, id, &facts);
-            live.flow.given_up(&mut listener);
+            let (flow, facts) = parted(&mut live);
+            let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, id, facts);
+            flow.given_up(&mut listener);
         }
         self.linker.flush(&mut self.decisions);
         self.take_decisions();
@@ -227,15 +227,15 @@ impl Pipeline {
             moved: true,
         };
         if let Some(mut evicted) = self.connections.insert(opened.connection, live) {
-            let facts = live_facts(&evicted);
+            let (flow, facts) = parted(&mut evicted);
             let mut listener = listener(
                 &mut self.linker,
                 &mut self.pending,
                 &mut self.spans,
                 opened.connection,
-                &facts,
+                facts,
             );
-            evicted.flow.given_up(&mut listener);
+            flow.given_up(&mut listener);
         }
     }
 
@@ -266,17 +266,17 @@ impl Pipeline {
             bytes: data.bytes,
             continues: data.continues,
         };
-        let facts = live_facts(live);
+        let (flow, facts) = parted(live);
         let mut listener = listener(
             &mut self.linker,
             &mut self.pending,
             &mut self.spans,
             data.connection,
-            &facts,
+            facts,
         );
-        live.flow.data(data.direction, &chunk, &mut listener);
-        let losses = live.flow.take_losses();
-        if !losses.is_zero() {
+        flow.data(data.direction, &chunk, &mut listener);
+        if flow.has_losses() {
+            let losses = flow.take_losses();
             let affected = live.affected(data.connection, data.time_ns);
             self.notes.take(&losses, affected, &mut self.ledger);
         }
@@ -301,15 +301,15 @@ impl Pipeline {
         let Some(mut live) = self.connections.remove(closed.connection) else {
             return;
         };
-        let facts = live_facts(&live);
+        let (flow, facts) = parted(&mut live);
         let mut listener = listener(
             &mut self.linker,
             &mut self.pending,
             &mut self.spans,
             closed.connection,
-            &facts,
+            facts,
         );
-        live.flow.closed(closed.time_ns, &mut listener);
+        flow.closed(closed.time_ns, &mut listener);
         let losses = live.flow.take_losses();
         let affected = live.affected(closed.connection, closed.time_ns);
         self.notes.take(&losses, affected, &mut self.ledger);
@@ -356,22 +356,24 @@ impl Notes {
 }
 
 /// What a listener must know of the connection while its flow is borrowed.
-struct Facts {
-    instance: Arc<Instance>,
-    endpoints: Arc<Endpoints>,
+struct Facts<'a> {
+    instance: &'a Arc<Instance>,
+    endpoints: &'a Arc<Endpoints>,
     sequence: Option<SequencePair>,
     network_namespace: u32,
     serial: u32,
 }
 
-fn live_facts(live: &Live) -> Facts {
-    Facts {
-        instance: live.instance.clone(),
-        endpoints: live.endpoints.clone(),
+/// The flow, and what is known besides.
+fn parted(live: &mut Live) -> (&mut Flow, Facts<'_>) {
+    let facts = Facts {
+        instance: &live.instance,
+        endpoints: &live.endpoints,
         sequence: live.sequence,
         network_namespace: live.network_namespace,
         serial: live.serial,
-    }
+    };
+    (&mut live.flow, facts)
 }
 
 /// What all spans have in common.
@@ -387,7 +389,7 @@ struct Listener<'a> {
     pending: &'a mut Pending,
     spans: &'a mut Spans,
     connection: ConnectionId,
-    facts: &'a Facts,
+    facts: Facts<'a>,
 }
 
 fn listener<'a>(
@@ -395,7 +397,7 @@ fn listener<'a>(
     pending: &'a mut Pending,
     spans: &'a mut Spans,
     connection: ConnectionId,
-    facts: &'a Facts,
+    facts: Facts<'a>,
 ) -> Listener<'a> {
     Listener {
         linker,
@@ -415,7 +417,7 @@ impl Listener<'_> {
 impl Sink for Listener<'_> {
     fn began(&mut self, exchange: &Exchange) {
         let side = exchange.local;
-        let Endpoints { local, remote, .. } = *self.facts.endpoints;
+        let Endpoints { local, remote, .. } = **self.facts.endpoints;
         let (client_address, server_address) = match side {
             Side::Client => (local, remote),
             Side::Server => (remote, local),

@@ -27,13 +27,13 @@ impl<'a> RequestFields<'a> {
     #[inline]
     pub(super) fn see(&mut self, name: &[u8], value: &'a [u8]) {
         match name.len() {
-            4 if is(name, "host") => self.host = value,
-            7 if is(name, "upgrade") => self.upgrade = value,
-            10 if is(name, "connection") => self.upgrades |= has_token(value, "upgrade"),
-            10 if is(name, "user-agent") => self.user_agent = Some(value),
-            12 if is(name, "content-type") => self.content_type = value,
-            14 if is(name, "content-length") => self.length.see(value),
-            17 if is(name, "transfer-encoding") => self.transfer.see(value),
+            4 if is(name, b"host") => self.host = value,
+            7 if is(name, b"upgrade") => self.upgrade = value,
+            10 if is(name, b"connection") => self.upgrades |= has_token(value, "upgrade"),
+            10 if is(name, b"user-agent") => self.user_agent = Some(value),
+            12 if is(name, b"content-type") => self.content_type = value,
+            14 if is(name, b"content-length") => self.length.see(value),
+            17 if is(name, b"transfer-encoding") => self.transfer.see(value),
             _ => self.context.see(name, value),
         }
     }
@@ -57,10 +57,10 @@ impl<'a> ResponseFields<'a> {
     #[inline]
     pub(super) fn see(&mut self, name: &[u8], value: &'a [u8]) {
         match name.len() {
-            7 if is(name, "upgrade") => self.upgrade = value,
-            12 if is(name, "content-type") => self.content_type = value,
-            14 if is(name, "content-length") => self.length.see(value),
-            17 if is(name, "transfer-encoding") => self.transfer.see(value),
+            7 if is(name, b"upgrade") => self.upgrade = value,
+            12 if is(name, b"content-type") => self.content_type = value,
+            14 if is(name, b"content-length") => self.length.see(value),
+            17 if is(name, b"transfer-encoding") => self.transfer.see(value),
             _ => {}
         }
     }
@@ -122,11 +122,40 @@ impl Transfer {
     }
 }
 
-fn is(name: &[u8], lower: &str) -> bool {
-    name.eq_ignore_ascii_case(lower.as_bytes())
+/// `lower` in lower case: letters and hyphens, whose bit of case is set. Of one known length, so that it takes few
+/// instructions.
+#[inline(always)]
+fn is<const LENGTH: usize>(name: &[u8], lower: &[u8; LENGTH]) -> bool {
+    <&[u8; LENGTH]>::try_from(name).is_ok_and(|name| {
+        let differing = |(name, lower): (&u8, &u8)| (name ^ lower) & !(lower >> 1 & 0x20);
+        name.iter()
+            .zip(lower)
+            .map(differing)
+            .fold(0, |all, one| all | one)
+            == 0
+    })
 }
 
 pub(super) fn has_token(list: &[u8], token: &str) -> bool {
     list.split(|byte| *byte == b',')
-        .any(|item| is(item.trim_ascii(), token))
+        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_regard_to_case() {
+        for byte in 0..=255u8 {
+            for (lower, expected) in [
+                (b"a", b"aA".contains(&byte)),
+                (b"z", b"zZ".contains(&byte)),
+                (b"-", byte == b'-'),
+            ] {
+                assert_eq!(is(&[byte], lower), expected, "{byte}");
+            }
+        }
+        assert!(is(b"Content-LENGTH", b"content-length") && !is(b"Content-Length2", b"content-length"));
+    }
 }

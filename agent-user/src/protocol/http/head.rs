@@ -2,12 +2,13 @@
 
 use std::mem::MaybeUninit;
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use httparse::{ParserConfig, Status};
 
 use super::Asked;
 use super::fields::{ContentLength, RequestFields, ResponseFields, Transfer, has_token};
-use super::{cut, line, plain};
+use super::plain::Lines;
+use super::{cut, line};
 use crate::protocol::reader::lossy_text;
 use crate::protocol::refine::Refiner;
 use crate::protocol::{Attributes, Class, Ends, Message, Next, Outcome, Pairing, Protocol, Value, redaction};
@@ -37,7 +38,30 @@ pub(super) struct ResponseHead {
     pub(super) message: Box<Message>,
     pub(super) framing: Framing,
     pub(super) hand_over: Option<Next>,
-    pub(super) content_type: CompactString,
+    pub(super) content_type: ContentType,
+}
+
+/// The first bytes of a media type. Few responses are asked for it: text would cost more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ContentType {
+    bytes: [u8; 64],
+    length: u8,
+}
+
+impl ContentType {
+    fn of(value: &[u8]) -> Self {
+        let mut bytes = [0; 64];
+        let length = value.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&value[..length]);
+        Self {
+            bytes,
+            length: length as u8,
+        }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
 }
 
 /// How the end of a body is found (RFC 9112 section 6.3).
@@ -59,13 +83,15 @@ pub(super) fn request(bytes: &[u8], cut: bool) -> Parsed<RequestHead> {
 
 /// A whole head of the plain shape.
 fn plain_request(bytes: &[u8]) -> Option<Parsed<RequestHead>> {
-    let line = plain::request_line(bytes)?;
+    let mut lines = Lines::new(bytes);
+    let line = lines.request_line()?;
     let mut fields = RequestFields::default();
-    let length = plain::fields(&bytes[line.length..], RequestFields::wants, |name, value| {
-        fields.see(name, value);
-    })?;
-    let head = request_head(line.method, line.target, line.version_1_0, fields);
-    Some(Parsed::Head(head, line.length + length))
+    lines
+        .fields(RequestFields::wants, |name, value| fields.see(name, value))
+        .then(|| {
+            let head = request_head(line.method, line.target, line.version_1_0, fields);
+            Parsed::Head(head, lines.length())
+        })
 }
 
 fn any_request(bytes: &[u8], cut: bool) -> Parsed<RequestHead> {
@@ -102,13 +128,15 @@ pub(super) fn response(bytes: &[u8], asked: Asked, cut: bool) -> Parsed<Response
 
 /// A whole head of the plain shape.
 fn plain_response(bytes: &[u8], asked: Asked) -> Option<Parsed<ResponseHead>> {
-    let line = plain::status_line(bytes)?;
+    let mut lines = Lines::new(bytes);
+    let line = lines.status_line()?;
     let mut fields = ResponseFields::default();
-    let length = plain::fields(&bytes[line.length..], ResponseFields::wants, |name, value| {
-        fields.see(name, value);
-    })?;
-    let head = response_head(line.code, line.version_1_0, &fields, asked);
-    Some(Parsed::Head(head, line.length + length))
+    lines
+        .fields(ResponseFields::wants, |name, value| fields.see(name, value))
+        .then(|| {
+            let head = response_head(line.code, line.version_1_0, &fields, asked);
+            Parsed::Head(head, lines.length())
+        })
 }
 
 fn any_response(bytes: &[u8], asked: Asked, cut: bool) -> Parsed<ResponseHead> {
@@ -209,12 +237,11 @@ pub(super) fn request_head(
 
 fn response_head(code: u16, version_1_0: bool, fields: &ResponseFields<'_>, asked: Asked) -> ResponseHead {
     let mut message = Message::new(Class::Response, Pairing::InOrder, Ends::Here);
-    let digits = [
-        b'0' + (code / 100 % 10) as u8,
-        b'0' + (code / 10 % 10) as u8,
-        b'0' + (code % 10) as u8,
-    ];
-    message.status = lossy_text(&digits);
+    message.status = match code {
+        200 => CompactString::const_new("200"),
+        404 => CompactString::const_new("404"),
+        _ => format_compact!("{code:03}"),
+    };
     if code >= 500 {
         message.outcome = Outcome::Error(CompactString::default());
     }
@@ -251,12 +278,11 @@ fn response_head(code: u16, version_1_0: bool, fields: &ResponseFields<'_>, aske
     } else {
         framing
     };
-    let content_type = lossy_text(&content_type[..content_type.len().min(64)]);
     ResponseHead {
         message,
         framing,
         hand_over,
-        content_type,
+        content_type: ContentType::of(content_type),
     }
 }
 
@@ -336,7 +362,7 @@ pub(in crate::protocol) fn set_authority(attributes: &mut Attributes, authority:
     if host.is_empty() {
         return;
     }
-    set_text(attributes, "server.address", host.as_bytes());
+    attributes.push(("server.address", Value::Text(bounded(host))));
     if let Some(port) = port {
         attributes.push(("server.port", Value::Int(i64::from(port))));
     }
@@ -361,7 +387,7 @@ pub(in crate::protocol) fn set_text(attributes: &mut Attributes, name: &'static 
 
 fn bounded(text: &str) -> CompactString {
     match text.floor_char_boundary(MAX_TEXT_BYTES) {
-        end if end < text.len() => compact_str::format_compact!("{}…", &text[..end]),
+        end if end < text.len() => format_compact!("{}…", &text[..end]),
         _ => CompactString::new(text),
     }
 }

@@ -17,7 +17,11 @@ pub(super) enum Line {
 
 /// Whether OpenTelemetry names this method as sent; any other is `_OTHER`.
 pub fn is_known_method(method: &str) -> bool {
-    KNOWN_METHODS.contains(&method)
+    // The same as looking for it in the list, in fewer instructions.
+    matches!(
+        method,
+        "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH" | "CONNECT" | "TRACE" | "QUERY"
+    )
 }
 
 fn is_method_byte(byte: u8) -> bool {
@@ -128,4 +132,19 @@ pub(super) fn last_known_method(line: &[u8]) -> Option<usize> {
 pub(super) fn split_at_space(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = memchr::memchr(b' ', bytes)?;
     Some((&bytes[..space], &bytes[space + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_and_the_look_at_it_agree() {
+        assert!(KNOWN_METHODS.iter().all(|method| is_known_method(method)));
+        assert!(
+            !["", "get", "BREW", "GETS"]
+                .iter()
+                .any(|method| is_known_method(method))
+        );
+    }
 }

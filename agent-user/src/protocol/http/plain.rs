@@ -8,97 +8,115 @@
 use super::head::MAX_FIELDS;
 use super::line::is_known_method;
 
-/// Method, target and the rest behind the line.
 pub(super) struct RequestLine<'a> {
     pub(super) method: &'a str,
     pub(super) target: &'a str,
     pub(super) version_1_0: bool,
-    pub(super) length: usize,
 }
 
 pub(super) struct StatusLine {
     pub(super) code: u16,
     pub(super) version_1_0: bool,
-    pub(super) length: usize,
 }
 
-pub(super) fn request_line(bytes: &[u8]) -> Option<RequestLine<'_>> {
-    let end = line_end(bytes)?;
-    let line = std::str::from_utf8(&bytes[..end])
-        .ok()
-        .filter(|line| line.is_ascii())?;
-    let (method, rest) = line.split_at(memchr::memchr(b' ', line.as_bytes())?);
-    let (target, version) = rest[1..].split_at(rest.len().checked_sub(VERSION_BYTES + 2)?);
-    let version_1_0 = match version {
-        " HTTP/1.1" => false,
-        " HTTP/1.0" => true,
-        _ => return None,
-    };
-    let plain = is_known_method(method) && !target.is_empty() && !target.as_bytes().contains(&b' ');
-    plain.then_some(RequestLine {
-        method,
-        target,
-        version_1_0,
-        length: end + 2,
-    })
-}
-
-const VERSION_BYTES: usize = "HTTP/1.1".len();
-
-pub(super) fn status_line(bytes: &[u8]) -> Option<StatusLine> {
-    let version_1_0 = match bytes.get(..9)? {
-        b"HTTP/1.1 " => false,
-        b"HTTP/1.0 " => true,
-        _ => return None,
-    };
-    let length = line_end(bytes)? + 2;
-    let code = match bytes[9..length] {
-        [a, b, c, b' ' | b'\r', ..] => [a, b, c],
-        _ => return None,
-    };
-    code.iter().all(u8::is_ascii_digit).then(|| StatusLine {
-        code: code
-            .iter()
-            .fold(0, |code, digit| code * 10 + u16::from(digit - b'0')),
-        version_1_0,
-        length,
-    })
-}
-
-/// Shows name and value of every field line whose name's first letter `wanted` takes; answers the length of all lines with
-/// the empty one behind them.
-pub(super) fn fields<'a>(
+/// The lines of a head, one after the other.
+pub(super) struct Lines<'a> {
     bytes: &'a [u8],
-    wanted: impl Fn(u8) -> bool,
-    mut see: impl FnMut(&'a [u8], &'a [u8]),
-) -> Option<usize> {
-    let mut at = 0;
-    for _ in 0..=MAX_FIELDS {
-        let rest = &bytes[at..];
-        let end = line_end(rest)?;
-        at += end + 2;
-        let line = &rest[..end];
-        let Some(first) = line.first() else {
-            return Some(at);
+    rest: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, rest: bytes }
+    }
+
+    /// How many bytes the lines so far take.
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len() - self.rest.len()
+    }
+
+    pub(super) fn request_line(&mut self) -> Option<RequestLine<'a>> {
+        let line = self.next()?;
+        let method = line
+            .iter()
+            .take(LONGEST_METHOD + 1)
+            .position(|byte| *byte == b' ')?;
+        let (method, rest) = (&line[..method], &line[method + 1..]);
+        let target = memchr::memchr(b' ', rest)?;
+        let (target, version) = (std::str::from_utf8(&rest[..target]).ok()?, &rest[target + 1..]);
+        let method = std::str::from_utf8(method)
+            .ok()
+            .filter(|method| is_known_method(method))?;
+        let version_1_0 = match version {
+            b"HTTP/1.1" => false,
+            b"HTTP/1.0" => true,
+            _ => return None,
         };
-        if !first.is_ascii_alphabetic() {
+        (!target.is_empty()).then_some(RequestLine {
+            method,
+            target,
+            version_1_0,
+        })
+    }
+
+    pub(super) fn status_line(&mut self) -> Option<StatusLine> {
+        if !self.bytes.starts_with(b"HTTP/1.") {
             return None;
         }
-        if !wanted(first | 0x20) {
-            continue;
-        }
-        // A line without a colon is passed over, as everywhere.
-        if let Some(colon) = line.iter().position(|byte| *byte == b':') {
-            let name = &line[..colon];
-            // Some take the name without the space.
-            if name.ends_with(b" ") {
-                return None;
-            }
-            see(name, trimmed(&line[colon + 1..]));
-        }
+        let version_1_0 = match self.bytes.get(7..9)? {
+            b"1 " => false,
+            b"0 " => true,
+            _ => return None,
+        };
+        let (code, reason) = self.next()?.get(9..)?.split_first_chunk::<3>()?;
+        let digits = code.iter().all(u8::is_ascii_digit) && matches!(reason, [] | [b' ', ..]);
+        digits.then(|| StatusLine {
+            code: code
+                .iter()
+                .fold(0, |code, digit| code * 10 + u16::from(digit - b'0')),
+            version_1_0,
+        })
     }
-    None
+
+    /// Shows name and value of every field line whose name's first letter `wanted` takes, up to and with the empty line;
+    /// false where one is not plain.
+    pub(super) fn fields(
+        &mut self,
+        wanted: impl Fn(u8) -> bool,
+        mut see: impl FnMut(&'a [u8], &'a [u8]),
+    ) -> bool {
+        for _ in 0..=MAX_FIELDS {
+            let Some(line) = self.next() else { return false };
+            let Some(first) = line.first() else { return true };
+            if !first.is_ascii_alphabetic() {
+                return false;
+            }
+            if !wanted(first | 0x20) {
+                continue;
+            }
+            // A line without a colon is passed over, as everywhere.
+            if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+                let name = &line[..colon];
+                // Some take the name without the space.
+                if name.ends_with(b" ") {
+                    return false;
+                }
+                see(name, trimmed(&line[colon + 1..]));
+            }
+        }
+        false
+    }
+
+    /// The next line without its end.
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (line, rest) = self.rest.split_at(control_at(self.rest)?);
+        self.rest = rest.strip_prefix(b"\r\n")?;
+        Some(line)
+    }
 }
+
+const LONGEST_METHOD: usize = "OPTIONS".len();
 
 fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ', rest @ ..] = value {
@@ -110,31 +128,44 @@ fn trimmed(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// How many bytes the first line takes without its end.
-fn line_end(bytes: &[u8]) -> Option<usize> {
-    let end = control_at(bytes)?;
-    bytes[end..].starts_with(b"\r\n").then_some(end)
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x80 * ONES;
-
-/// Where the first ASCII control character stands: eight bytes at a time.
+/// Where the first ASCII control character stands.
+#[inline]
 fn control_at(bytes: &[u8]) -> Option<usize> {
-    let (words, rest) = bytes.as_chunks();
-    for (number, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // A borrow can only touch bytes behind the first one found.
-        let below_space = word.wrapping_sub(0x20 * ONES) & !word;
-        let without_delete = word ^ (0x7F * ONES);
-        let delete = without_delete.wrapping_sub(ONES) & !without_delete;
-        let found = (below_space | delete) & HIGHS;
+    let (chunks, rest) = bytes.as_chunks();
+    for (number, chunk) in chunks.iter().enumerate() {
+        let found = controls(chunk);
         if found != 0 {
-            return Some(8 * number + found.trailing_zeros() as usize / 8);
+            return Some(CHUNK * number + found.trailing_zeros() as usize);
         }
     }
-    let in_rest = rest.iter().position(u8::is_ascii_control)?;
-    Some(bytes.len() - rest.len() + in_rest)
+    let mut chunk = [b' '; CHUNK];
+    chunk[..rest.len()].copy_from_slice(rest);
+    let found = controls(&chunk);
+    (found != 0).then(|| bytes.len() - rest.len() + found.trailing_zeros() as usize)
+}
+
+const CHUNK: usize = 16;
+
+/// A bit for each byte that is an ASCII control character, the lowest for the first. Every byte of a head goes through here.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn controls(chunk: &[u8; CHUNK]) -> u32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+    };
+    // SAFETY: SSE2 belongs to x86-64, and the load takes the chunk's sixteen bytes wherever they lie.
+    unsafe {
+        let bytes = _mm_loadu_si128(chunk.as_ptr().cast());
+        let below_space = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
+        let delete = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F));
+        _mm_movemask_epi8(_mm_or_si128(below_space, delete)) as u32
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn controls(chunk: &[u8; CHUNK]) -> u32 {
+    let bit = |bits, byte: &u8| bits << 1 | u32::from(byte.is_ascii_control());
+    chunk.iter().rev().fold(0, bit)
 }
 
 #[cfg(test)]
@@ -142,12 +173,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn control_characters_are_found_at_every_place() {
+        for byte in 0..=255u8 {
+            for (place, length) in [(0, 1), (7, 16), (15, 16), (16, 20), (37, 40)] {
+                let mut bytes = vec![b'a'; length];
+                bytes[place] = byte;
+                assert_eq!(
+                    control_at(&bytes),
+                    byte.is_ascii_control().then_some(place),
+                    "{byte}"
+                );
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn the_first_control_character_is_found(bytes in prop::collection::vec(any::<u8>(), 0..40), text in "[ -~]{0,40}") {
-            prop_assert_eq!(control_at(&bytes), bytes.iter().position(u8::is_ascii_control));
-            let behind_text = [text.as_bytes(), &bytes].concat();
-            prop_assert_eq!(control_at(&behind_text), behind_text.iter().position(u8::is_ascii_control));
+        fn lines_are_what_lies_between_line_ends(lines in prop::collection::vec("[ -~]{0,20}", 0..6), rest in "[ -~]{0,9}") {
+            let text: String = lines.iter().map(|line| format!("{line}\r\n")).chain([rest]).collect();
+            let mut read = Lines::new(text.as_bytes());
+            for line in &lines {
+                prop_assert_eq!(read.next(), Some(line.as_bytes()));
+            }
+            prop_assert_eq!(read.next(), None);
         }
     }
 }

@@ -48,8 +48,7 @@ impl Refiner {
             call.describe(message);
             return None;
         }
-        let json = is_json(content_type);
-        if message.operation != "POST" || !json {
+        if message.operation != "POST" || !is_json(content_type) {
             return None;
         }
         let api = match llm::operation(path) {
