@@ -69,6 +69,18 @@ pub(super) fn detect(seen: &Seen<'_>) -> Detection {
     }
 }
 
+/// How well what was seen fits a protocol with the watched end in this role; below 0 where it does not.
+pub(super) fn weigh(protocol: Protocol, seen: &Seen<'_>, role: Role) -> i32 {
+    let verdict = protocol
+        .definition()
+        .map(|definition| (definition.detect)(&opening(seen, role)));
+    match verdict {
+        Some(Verdict::Score(score)) => i32::from(score),
+        Some(Verdict::NeedMore) => 0,
+        Some(Verdict::Reject) | None => -100,
+    }
+}
+
 fn opening<'a>(seen: &Seen<'a>, role: Role) -> Opening<'a> {
     let (client, server, server_port) = match role {
         Role::Client => (seen.outgoing, seen.incoming, seen.remote_port),

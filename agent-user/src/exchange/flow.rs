@@ -5,7 +5,7 @@
 //! not clear, and [`DETECTION_MAX_CHUNKS`] looks. Deliberately absent: clocks, sockets.
 
 use super::conversation::{Conversation, Departure, Joined, Out};
-use super::detect::{Detection, Seen, detect};
+use super::detect::{Detection, Seen, detect, weigh};
 use super::queue::Queue;
 use super::stitch::Stitcher;
 use super::{Ending, FlowLosses, Sink};
@@ -260,16 +260,48 @@ impl Flow {
     }
 
     fn detect_in(&self, incoming: Vec<u8>, outgoing: Vec<u8>, last_chance: bool) -> Detection {
-        detect(&Seen {
-            incoming: &incoming,
-            outgoing: &outgoing,
+        detect(&self.seen(&incoming, &outgoing, last_chance))
+    }
+
+    fn seen<'a>(&self, incoming: &'a [u8], outgoing: &'a [u8], last_chance: bool) -> Seen<'a> {
+        Seen {
+            incoming,
+            outgoing,
             role: self.role,
             local_port: self.local_port,
             remote_port: self.remote_port,
             from_start: self.joined != Joined::InTheMiddle,
             datagram: self.datagram,
             last_chance,
-        })
+        }
+    }
+
+    /// Where a connection was joined in the middle, the latest writes may fit either role: all of them decide.
+    fn likely_role(&self, protocol: Protocol, found: Role) -> Role {
+        if self.role != Role::Unknown || self.joined != Joined::InTheMiddle {
+            return found;
+        }
+        let other = if found == Role::Client {
+            Role::Server
+        } else {
+            Role::Client
+        };
+        let weight = |role: Role| -> i32 {
+            let incoming = self.queue.of(Direction::In);
+            let outgoing = self.queue.of(Direction::Out);
+            let incoming = incoming.map(|queued| self.seen(&queued.bytes, &[], true));
+            let outgoing = outgoing.map(|queued| self.seen(&[], &queued.bytes, true));
+            incoming
+                .chain(outgoing)
+                .filter(|seen| !(seen.incoming.is_empty() && seen.outgoing.is_empty()))
+                .map(|seen| weigh(protocol, &seen, role))
+                .sum()
+        };
+        if weight(other) > weight(found) {
+            other
+        } else {
+            found
+        }
     }
 
     /// The latest write of a direction.
@@ -296,6 +328,7 @@ impl Flow {
     }
 
     fn found(&mut self, protocol: Protocol, role: Role, sink: &mut dyn Sink) {
+        let role = self.likely_role(protocol, role);
         self.role = role;
         self.stitcher.local = local_side(role);
         self.speak(protocol);

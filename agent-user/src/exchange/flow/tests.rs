@@ -260,3 +260,51 @@ fn closing_ends_what_is_open() {
         (1, Ending::Closed)
     );
 }
+
+#[test]
+fn a_connection_joined_in_the_middle_tells_which_end_asked() {
+    // MongoDB: only the answer names what it answers.
+    let ask =
+        b"\x28\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\x13\0\0\0\x10ping\0\x01\0\0\0\x08a\0\x01\0"
+            .as_slice();
+    let answer =
+        b"\x28\0\0\0\x09\0\0\0\x01\0\0\0\xdd\x07\0\0\0\0\0\0\0\x13\0\0\0\x10ok\0\x01\0\0\0\x10a\0\x01\0\0\0"
+            .as_slice();
+    // MQTT: CONNACK comes from the server, what follows may come from either.
+    let connack = b"\x20\x02\0\0".as_slice();
+    let publish = b"\x30\x0e\0\x08sensor/ahell\x30\x0e\0\x08sensor/ahell".as_slice();
+    let delivery = b"\x30\x0e\0\x08sensor/bhell\x30\x0e\0\x08sensor/bhell".as_slice();
+    for (first, second, third, first_is_of_server) in [
+        (ask, answer, ask, false),
+        (answer, ask, answer, true),
+        (connack, publish, delivery, true),
+    ] {
+        for first_direction in [Direction::In, Direction::Out] {
+            let start = FlowStart {
+                role: Role::Unknown,
+                local_port: 40_000,
+                remote_port: 40_001,
+                from_start: false,
+                datagram: false,
+                forced: None,
+            };
+            let mut wire = Wire {
+                flow: Flow::new(&start, &Settings::default()),
+                seen: Seen::default(),
+                positions: [0, 0],
+            };
+            let second_direction = match first_direction {
+                Direction::In => Direction::Out,
+                Direction::Out => Direction::In,
+            };
+            wire.moved(first_direction, 1, first, first.len() as u64);
+            wire.moved(second_direction, 2, second, second.len() as u64);
+            wire.moved(first_direction, 3, third, third.len() as u64);
+            wire.flow.closed(4, &mut wire.seen);
+            let is_client = (first_direction == Direction::In) == first_is_of_server;
+            let role = if is_client { Role::Client } else { Role::Server };
+            assert_eq!(wire.flow.role(), role, "{first:02x?} {first_direction:?}");
+            assert!(!wire.seen.finished.is_empty());
+        }
+    }
+}

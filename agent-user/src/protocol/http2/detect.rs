@@ -1,8 +1,8 @@
 //! Recognising HTTP/2 by its preface or its frames, and finding a frame again in the middle of a connection.
 
 use super::Resync;
-use super::frame::{self, Frame, HEADER_BYTES, PREFACE};
-use crate::protocol::{Opening, Verdict};
+use super::frame::{self, Frame, HEADER_BYTES, Kind, PREFACE};
+use crate::protocol::{Opening, Side, Verdict};
 
 /// Fewer frame headers in a row prove nothing unless the bytes end with the last of them.
 const CONVINCING_CHAIN: usize = 3;
@@ -31,6 +31,10 @@ pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
             None => Verdict::Reject,
         };
     }
+    // Which end is which may not be known.
+    if first_field(server) == Some(Side::Client) || first_field(client) == Some(Side::Server) {
+        return Verdict::Reject;
+    }
     match (looks_framed(client), looks_framed(server)) {
         (Some(true), Some(_)) | (Some(_), Some(true)) => Verdict::Score(75),
         (Some(false), Some(false)) => Verdict::NeedMore,
@@ -55,6 +59,32 @@ fn looks_framed(bytes: &[u8]) -> Option<bool> {
     }
     let count = frame::chain(bytes)?;
     Some(count >= CONVINCING_CHAIN || ends_with_frame(bytes))
+}
+
+/// Which side the first header block in these frames comes from, where its first field is a pseudo-header field of the static
+/// table (RFC 7541 appendix A), as nearly everybody writes it.
+fn first_field(bytes: &[u8]) -> Option<Side> {
+    let mut rest = bytes;
+    loop {
+        let frame = Frame::read(rest.first_chunk::<HEADER_BYTES>()?)?;
+        let Some(payload) = rest.get(HEADER_BYTES..frame.whole_bytes()) else {
+            return None;
+        };
+        if frame.kind != Kind::Headers {
+            rest = &rest[frame.whole_bytes()..];
+            continue;
+        }
+        let name = match *frame.content(payload)?.first()? {
+            indexed @ 0x80.. => indexed & 0x7f,
+            stored @ 0x40..=0x7f => stored & 0x3f,
+            literal => literal & 0x0f,
+        };
+        return match name {
+            1..=7 => Some(Side::Client),
+            8..=14 => Some(Side::Server),
+            _ => None,
+        };
+    }
 }
 
 /// Whether the last frame header in the bytes says that the frame ends where they do.
@@ -105,6 +135,14 @@ mod tests {
             detect(&opening(&ping, b"text, not frames", false)),
             Verdict::Reject
         );
+        // GET and 200.
+        for (client, server) in [(0x82, 0x88), (0x42, 0x48), (0x02, 0x08)] {
+            let [request, response] = [client, server].map(|field| [0, 0, 1, 1, 5, 0, 0, 0, 1, field]);
+            assert_eq!(detect(&opening(&request, b"", false)), Verdict::Score(75));
+            assert_eq!(detect(&opening(b"", &response, false)), Verdict::Score(75));
+            assert_eq!(detect(&opening(b"", &request, false)), Verdict::Reject);
+            assert_eq!(detect(&opening(&response, b"", false)), Verdict::Reject);
+        }
         assert_eq!(find_frame(&ping, true), Resync::At(0));
         assert_eq!(find_frame(&ping, false), Resync::NotYet { keep: 0 });
     }

@@ -42,11 +42,18 @@ fn score(side: Side, bytes: &[u8]) -> Verdict {
                     Verdict::Score(80)
                 }
                 _ if body.len() < 9 && header.opcode != OP_COMMAND => Verdict::NeedMore,
+                // Only answers name what they answer; which end sends them may not be known.
+                _ if fits(header, body) && is_answer(header) == (side == Side::Client) => Verdict::Score(85),
                 _ if fits(header, body) => Verdict::Score(97),
                 _ => Verdict::Reject,
             }
         }
     }
+}
+
+/// Some clients write -1 where they answer nothing.
+fn is_answer(header: Header) -> bool {
+    !matches!(header.response_to, 0 | u32::MAX)
 }
 
 fn fits(header: Header, body: &[u8]) -> bool {
@@ -83,6 +90,7 @@ mod tests {
     fn messages_score_and_others_are_rejected() {
         let ping = b"\x28\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\x13\0\0\0\x10ping\0\x01\0\0\0\0\0\0";
         assert_eq!(score(Side::Client, ping), Verdict::Score(97));
+        assert_eq!(score(Side::Server, ping), Verdict::Score(85));
         assert_eq!(score(Side::Client, &ping[..12]), Verdict::NeedMore);
         for other in [
             &b"GET / HTTP/1.1\r\n\r\n"[..],
