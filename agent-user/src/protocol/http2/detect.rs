@@ -67,9 +67,7 @@ fn first_field(bytes: &[u8]) -> Option<Side> {
     let mut rest = bytes;
     loop {
         let frame = Frame::read(rest.first_chunk::<HEADER_BYTES>()?)?;
-        let Some(payload) = rest.get(HEADER_BYTES..frame.whole_bytes()) else {
-            return None;
-        };
+        let payload = rest.get(HEADER_BYTES..frame.whole_bytes())?;
         if frame.kind != Kind::Headers {
             rest = &rest[frame.whole_bytes()..];
             continue;
