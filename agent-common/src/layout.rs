@@ -70,6 +70,7 @@ layout! {
     unix_address_name: "unix_address"."name";
     inode_of_socket: "socket_alloc"."vfs_inode";
     inode_number: "inode"."i_ino";
+    msghdr_name: "msghdr"."msg_name";
     msghdr_iter: "msghdr"."msg_iter";
     /// The place of a single buffer (`ubuf`, Linux 6.0) is the same.
     iter_iov: "iov_iter"."__iov|iov";

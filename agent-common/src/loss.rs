@@ -51,6 +51,8 @@ losses! {
     RingFullWoken = 13, "ring_full_woken";
     /// A record of tasks that wait for others found the ring buffer full: a call of such a task may miss its request.
     RingFullAwaited = 14, "ring_full_awaited";
+    /// A datagram whose destination could not be told: its address is unreadable, or the ring buffer was full.
+    UnknownAddressee = 15, "unknown_addressee";
 }
 
 const _: () = {

@@ -13,6 +13,7 @@ pub enum Kind {
     Connecting = 5,
     Woken = 6,
     Awaited = 7,
+    Addressed = 8,
 }
 
 pub const DIRECTION_IN: u8 = 0;
@@ -129,6 +130,22 @@ pub struct ConnectingRecord {
     pub actor: ActorRecord,
 }
 
+/// Whom a socket that is connected to nobody sends a datagram to, told right before the [`DataRecord`] of the same thread.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct AddressedRecord {
+    pub kind: u8,
+    /// [`FAMILY_IPV4`] or [`FAMILY_IPV6`].
+    pub family: u8,
+    pub port: u16,
+    /// Thread id.
+    pub tid: u32,
+    pub connection: u64,
+    pub time_ns: u64,
+    /// In network order; of an IPv4 address the first four bytes.
+    pub address: [u8; 16],
+}
+
 /// [`WakeRecord::place`]: the waker started this thread, wrote a few bytes to something that is no futex (an `eventfd`, a
 /// pipe), or ended. Places of futexes are above these.
 pub const WAKE_START: u32 = 1;
@@ -196,6 +213,7 @@ const _: () = {
     assert!(size_of::<DataRecord>() == 64);
     assert!(size_of::<OpenedRecord>() == 208);
     assert!(size_of::<ClosedRecord>() == 72);
+    assert!(size_of::<AddressedRecord>() == 40);
     assert!(size_of::<ConnectingRecord>() == 48);
     assert!(size_of::<ProcessRecord>() == 16);
     assert!(size_of::<AwaitedRecord>() == 40);

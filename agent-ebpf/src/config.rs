@@ -58,7 +58,7 @@ pub mod offset {
         sock_dport, sock_num, sock_v6_daddr, sock_v6_rcv_saddr, sock_net, sock_type, sock_protocol, net_inum,
         tcp_write_seq, tcp_copied_seq, tcp_rcv_nxt, tcp_snd_una, tcp_snd_nxt, tcp_bytes_received, tcp_bytes_acked,
         tcp_bytes_sent, tcp_bytes_retrans, tcp_segs_in, unix_addr, unix_peer, unix_address_len, unix_address_name,
-        sock_socket, inode_of_socket, inode_number, msghdr_iter, iter_iov, iter_offset, iter_type,
+        sock_socket, inode_of_socket, inode_number, msghdr_name, msghdr_iter, iter_iov, iter_offset, iter_type,
     );
 }
 

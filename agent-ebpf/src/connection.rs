@@ -37,6 +37,8 @@ pub const SEQUENCE_IN: u32 = 8;
 
 /// Nothing tells when such a socket goes: its inode number tells it from a later one at the same address.
 pub const BY_INODE: u32 = 16;
+/// A datagram socket that was connected to nobody when it was met: each call may name another destination.
+pub const UNCONNECTED: u32 = 32;
 
 /// What is remembered of a connection.
 #[derive(Clone, Copy)]
@@ -97,8 +99,8 @@ struct Standing {
 }
 
 const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub const AF_INET: u16 = 2;
+pub const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_UDP: u16 = 17;
@@ -133,7 +135,7 @@ extern "C" fn meet(sock: u64, how: u64) -> u64 {
         let _ = CONNECTIONS.remove(sock);
         socket::gone(&stale);
     }
-    let moved = Moved::unpack(sock, how, 0, 0);
+    let moved = Moved::unpack(sock, how, 0, 0, 0);
     introduce(&moved, &Current::thread()).is_some() as u64
 }
 
@@ -232,6 +234,9 @@ fn introduce(moved: &Moved, current: &Current) -> Option<*mut Connection> {
         }
     } else if transport == TRANSPORT_UDP {
         role = if moved.out { ROLE_CLIENT } else { ROLE_SERVER };
+        if read::field::<u16>(sock, offset::sock_dport()) == 0 {
+            connection.flags |= UNCONNECTED;
+        }
     }
     connection.seen_out = connection.next_out;
     connection.seen_in = connection.next_in;

@@ -86,6 +86,16 @@ pub fn user_or_zero<T: Copy>(address: u64) -> T {
     }
 }
 
+/// From the kernel's memory or the current process's.
+#[inline(always)]
+pub fn either<T: Copy>(address: u64, in_kernel: bool) -> Option<T> {
+    if in_kernel {
+        kernel(address, 0)
+    } else {
+        user(address)
+    }
+}
+
 /// Copies from the current process's memory.
 ///
 /// # Safety

@@ -1,17 +1,17 @@
 //! Stream: every hook that sees data move ends here, whatever its tier.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use spanhound_common::{
-    DataRecord, Loss,
+    AddressedRecord, DataRecord, Loss,
     limits::TAIL_BYTES,
-    record::{DATA_CONTINUES, DIRECTION_IN, DIRECTION_OUT, Kind},
+    record::{DATA_CONTINUES, DIRECTION_IN, DIRECTION_OUT, FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, Kind},
     rule::{BUDGET_IGNORED, PROCESS_WAKES, setting_slot},
 };
 
 use crate::{
     actor::Current,
     config::{offset, switch},
-    connection::{self, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNWANTED},
+    connection::{self, AF_INET, AF_INET6, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNCONNECTED, UNWANTED},
     emit,
     maps::SETTINGS,
     payload::{self, Payload},
@@ -37,11 +37,33 @@ pub struct Moved {
     /// Below [`PROGRAMS`]; no two programs of a tier have the same.
     pub program: u32,
     pub payload: Payload,
+    pub addressee: Addressee,
+}
+
+/// The `struct sockaddr` a sending call names.
+#[derive(Clone, Copy)]
+pub struct Addressee {
+    /// 0: none is named.
+    pub address: u64,
+    pub in_kernel: bool,
+}
+
+impl Addressee {
+    pub const NONE: Self = Self::in_process(0);
+
+    #[inline(always)]
+    pub const fn in_process(address: u64) -> Self {
+        Self {
+            address,
+            in_kernel: false,
+        }
+    }
 }
 
 const OUT: u64 = 1 << 32;
 const SETTLED: u64 = 1 << 33;
 const ARRAY_IN_KERNEL: u64 = 1 << 34;
+const ADDRESSEE_IN_KERNEL: u64 = 1 << 35;
 const PROGRAM_SHIFT: u32 = 40;
 
 impl Moved {
@@ -58,12 +80,15 @@ impl Moved {
         if self.payload.array_in_kernel {
             how |= ARRAY_IN_KERNEL;
         }
+        if self.addressee.in_kernel {
+            how |= ADDRESSEE_IN_KERNEL;
+        }
         let vector = self.payload.buffers as u64 | (self.payload.skip as u64) << 32;
         (how, vector)
     }
 
     #[inline(always)]
-    pub fn unpack(sock: u64, how: u64, address: u64, vector: u64) -> Self {
+    pub fn unpack(sock: u64, how: u64, address: u64, vector: u64, addressee: u64) -> Self {
         Self {
             sock,
             out: how & OUT != 0,
@@ -76,6 +101,10 @@ impl Moved {
                 skip: (vector >> 32) as u32,
                 array_in_kernel: how & ARRAY_IN_KERNEL != 0,
             },
+            addressee: Addressee {
+                address: addressee,
+                in_kernel: how & ADDRESSEE_IN_KERNEL != 0,
+            },
         }
     }
 }
@@ -84,15 +113,15 @@ impl Moved {
 #[inline(always)]
 pub fn moved(moved: &Moved) {
     let (how, vector) = moved.pack();
-    account(moved.sock, how, moved.payload.address, vector);
+    account(moved.sock, how, moved.payload.address, vector, moved.addressee.address);
 }
 
 /// An exported function of numbers only: the verifier looks at such a one by itself, once, whatever calls it from however
 /// many paths (`Documentation/bpf/verifier.rst`, since Linux 5.6).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64) -> u64 {
-    let moved = Moved::unpack(sock, how, address, vector);
+extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64, addressee: u64) -> u64 {
+    let moved = Moved::unpack(sock, how, address, vector, addressee);
     let current = Current::thread();
     let mut known = match connection::find(sock) {
         Some(known) => known,
@@ -130,6 +159,9 @@ extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64) -> u64 {
     if moved.out && rule.flags & PROCESS_WAKES != 0 {
         waking::tell_wakes(current.pid as u64, current.tid as u64);
     }
+    if known.flags & UNCONNECTED != 0 && moved.out && addressee != 0 {
+        tell_addressee(known.id, how, addressee);
+    }
     let Some(draft) = payload::draft(moved.program) else {
         return 0;
     };
@@ -164,6 +196,42 @@ extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64) -> u64 {
         ..moved.payload
     };
     payload::emit_with(moved.program, &tail, TAIL_BYTES as u64);
+    0
+}
+
+/// Tells whom the datagram goes to that is told next. Exported, so that it is verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tell_addressee(connection: u64, how: u64, address: u64) -> u64 {
+    let in_kernel = how & ADDRESSEE_IN_KERNEL != 0;
+    let mut record = AddressedRecord {
+        kind: Kind::Addressed as u8,
+        family: FAMILY_NONE,
+        port: 0,
+        tid: bpf_get_current_pid_tgid() as u32,
+        connection,
+        // SAFETY: the helper has no preconditions.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        address: [0; 16],
+    };
+    // `struct sockaddr_in` and `struct sockaddr_in6`: family, port, the one's address; the other's is behind a flow label.
+    let Some([family, port]) = read::either::<[u16; 2]>(address, in_kernel) else {
+        emit::lost(Loss::UnknownAddressee, 1);
+        return 0;
+    };
+    record.port = u16::from_be(port);
+    if family == AF_INET {
+        record.family = FAMILY_IPV4;
+        if let Some(four) = read::either::<[u8; 4]>(address.wrapping_add(4), in_kernel) {
+            [record.address[0], record.address[1], record.address[2], record.address[3]] = four;
+        }
+    } else if family == AF_INET6 {
+        record.family = FAMILY_IPV6;
+        if let Some(sixteen) = read::either(address.wrapping_add(8), in_kernel) {
+            record.address = sixteen;
+        }
+    }
+    emit::record(&record, Loss::UnknownAddressee);
     0
 }
 

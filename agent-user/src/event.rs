@@ -134,6 +134,15 @@ pub struct Data<'a> {
     pub continues: bool,
 }
 
+/// Whom the next datagram that this thread sends goes to, on a socket that is connected to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addressed {
+    pub connection: ConnectionId,
+    pub time_ns: TimeNs,
+    pub tid: u32,
+    pub to: SocketAddr,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed {
     pub connection: ConnectionId,
@@ -197,6 +206,7 @@ pub enum Event<'a> {
     Awaited(Awaited),
     Connecting(Connecting),
     Woken(Woken),
+    Addressed(Addressed),
     Opened(Opened),
     Data(Data<'a>),
     Closed(Closed),

@@ -1,6 +1,6 @@
 //! Observer: runs capture on this process's own traffic and keeps what it was told, by connection.
 
-use std::{collections::HashMap, sync::Mutex, sync::MutexGuard, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Mutex, sync::MutexGuard, time::Duration};
 
 use spanhound_agent::{
     event::{Closed, ConnectionId, Direction, Event, Opened, Woken},
@@ -18,6 +18,8 @@ pub(crate) struct Told {
     pub(crate) closed: Option<Closed>,
     pub(crate) sent: Stream,
     pub(crate) received: Stream,
+    /// Whom its datagrams were said to go to.
+    pub(crate) addressees: Vec<SocketAddr>,
 }
 
 /// One direction: positions and bytes.
@@ -295,6 +297,11 @@ fn take(told: &mut HashMap<ConnectionId, Told>, order: &mut Vec<ConnectionId>, e
             match data.direction {
                 Direction::In => told.received.add(data.position, data.moved, data.bytes),
                 Direction::Out => told.sent.add(data.position, data.moved, data.bytes),
+            }
+        }
+        Event::Addressed(addressed) => {
+            if let Some(told) = told.get_mut(&addressed.connection) {
+                told.addressees.push(addressed.to);
             }
         }
         Event::Closed(closed) => {

@@ -57,6 +57,9 @@ fn datagrams_are_told_at_both_ends() {
         let (opened, answered) = (ours.opened.unwrap(), theirs.opened.unwrap());
         assert_eq!((opened.role, answered.role), (Role::Client, Role::Server));
         assert_eq!(opened.remote, Some(server.local_addr().unwrap()));
+        // The connected socket names nobody, the other one its client each time.
+        assert_eq!((answered.remote, ours.addressees.len()), (None, 0));
+        assert_eq!(theirs.addressees, [client.local_addr().unwrap(); 2]);
         for stream in [&ours.sent, &ours.received, &theirs.sent, &theirs.received] {
             assert!(stream.is(b"whoand who"), "{tier:?} {stream:?}");
         }

@@ -26,6 +26,7 @@ pub const MSG_ERRQUEUE: u64 = 0x2000;
 /// Offsets in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`).
 mod register {
     pub const R10: u32 = 56;
+    pub const R8: u32 = 72;
     pub const AX: u32 = 80;
     pub const DX: u32 = 96;
     pub const SI: u32 = 104;
@@ -41,6 +42,7 @@ pub struct Call {
     pub second: u64,
     pub third: u64,
     pub fourth: u64,
+    pub fifth: u64,
 }
 
 impl Call {
@@ -57,6 +59,7 @@ impl Call {
                 second: read::known_field(registers, register::SI),
                 third: read::known_field(registers, register::DX),
                 fourth: read::known_field(registers, register::R10),
+                fifth: read::known_field(registers, register::R8),
             }
         }
     }
@@ -85,16 +88,17 @@ impl Call {
         unsafe { read::known_field(registers, register::ORIG_AX) }
     }
 
-    /// Where the bytes are.
+    /// Where the bytes are, and the address of the destination that a sending call names, 0 for none.
     #[inline(always)]
-    pub fn payload(&self) -> Payload {
+    pub fn payload(&self) -> (Payload, u64) {
         match self.number {
-            READ | WRITE | RECVFROM | SENDTO => Payload::buffer(self.second),
-            READV | WRITEV | PREADV2 | PWRITEV2 => Payload::vector(self.second, self.third),
-            RECVMSG | SENDMSG => {
-                Message::read(self.second).map_or(Payload::NONE, |message| message.payload())
-            }
-            _ => Payload::NONE,
+            SENDTO => (Payload::buffer(self.second), self.fifth),
+            READ | WRITE | RECVFROM => (Payload::buffer(self.second), 0),
+            READV | WRITEV | PREADV2 | PWRITEV2 => (Payload::vector(self.second, self.third), 0),
+            RECVMSG | SENDMSG => Message::read(self.second).map_or((Payload::NONE, 0), |message| {
+                (message.payload(), message.name)
+            }),
+            _ => (Payload::NONE, 0),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     maps::CALLS,
     payload::{Buffer, Payload},
     read,
-    stream::{Moved, moved},
+    stream::{Addressee, Moved, moved},
 };
 
 /// What a kretprobe needs of its function's entry.
@@ -172,7 +172,20 @@ fn seen(socket: u64, message: u64, returned: u64, out: bool, program: u32) {
         settled: true,
         program,
         payload: payload(message, bytes as u64),
+        addressee: addressee(message, out),
     });
+}
+
+/// The destination that a message names.
+#[inline(always)]
+fn addressee(message: u64, out: bool) -> Addressee {
+    if !out || message == 0 || !known(offset::msghdr_name()) {
+        return Addressee::NONE;
+    }
+    Addressee {
+        address: read::field(message, offset::msghdr_name()),
+        in_kernel: true,
+    }
 }
 
 /// Where the bytes are that the message's iterator passed over last.

@@ -11,7 +11,7 @@ use crate::{
     actor,
     config::offset,
     emit, read,
-    stream::{Moved, moved},
+    stream::{Addressee, Moved, moved},
 };
 
 const PROGRAM: u32 = 0;
@@ -52,13 +52,15 @@ pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
     if call.number == call::RECVMMSG || call.number == call::SENDMMSG {
         batch(sock, out, call.second, returned as u64);
     } else {
+        let (payload, addressee) = call.payload();
         moved(&Moved {
             sock,
             out,
             bytes: returned as u32,
             settled: true,
             program: PROGRAM,
-            payload: call.payload(),
+            payload,
+            addressee: Addressee::in_process(addressee),
         });
     }
     0
@@ -91,6 +93,7 @@ fn batch(sock: u64, out: bool, array: u64, messages: u64) {
             settled: index == messages,
             program: PROGRAM,
             payload: message.payload(),
+            addressee: Addressee::in_process(message.name),
         });
     }
 }

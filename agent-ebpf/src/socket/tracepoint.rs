@@ -11,7 +11,7 @@ use super::call::{Call, MSG_ERRQUEUE, MSG_PEEK};
 use crate::{
     actor,
     payload::Payload,
-    stream::{Moved, moved},
+    stream::{Addressee, Moved, moved},
 };
 
 /// `sock_send_length(sk, ret, flags)` of `include/trace/events/sock.h`.
@@ -40,11 +40,11 @@ fn tell(sock: u64, bytes: i32, out: bool) {
     // SAFETY: the helpers have no preconditions; they exist wherever these tracepoints do.
     let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
     // SAFETY: the helper returns the current thread's saved registers.
-    let payload = if unsafe { Call::is_running(registers) } {
+    let (payload, addressee) = if unsafe { Call::is_running(registers) } {
         // SAFETY: as above.
         unsafe { Call::read(registers) }.payload()
     } else {
-        Payload::NONE
+        (Payload::NONE, 0)
     };
     moved(&Moved {
         sock,
@@ -53,5 +53,6 @@ fn tell(sock: u64, bytes: i32, out: bool) {
         settled: true,
         program: out as u32,
         payload,
+        addressee: Addressee::in_process(addressee),
     });
 }

@@ -6,15 +6,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use spanhound_common::record::{
-    ActorRecord, AwaitedRecord, CLOSED_TOTALS, ClosedRecord, ConnectingRecord, DATA_CONTINUES, DIRECTION_IN,
-    DataRecord, FAMILY_IPV4, FAMILY_IPV6, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC,
-    PROCESS_EXIT, ProcessRecord, ROLE_CLIENT, ROLE_SERVER, ROUTINE_TASK, TRANSPORT_TCP, TRANSPORT_UDP,
-    WokenRecord,
+    ActorRecord, AddressedRecord, AwaitedRecord, CLOSED_TOTALS, ClosedRecord, ConnectingRecord,
+    DATA_CONTINUES, DIRECTION_IN, DataRecord, FAMILY_IPV4, FAMILY_IPV6, Kind, OPENED_ADOPTED,
+    OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC, PROCESS_EXIT, ProcessRecord, ROLE_CLIENT, ROLE_SERVER,
+    ROUTINE_TASK, TRANSPORT_TCP, TRANSPORT_UDP, WokenRecord,
 };
 
 use crate::event::{
-    Actor, Awaited, Closed, Connecting, ConnectionId, Data, Direction, Event, Opened, ProcessEnded,
-    ProcessStarted, Role, SequencePair, Task, Transport, Wake, Woken,
+    Actor, Addressed, Awaited, Closed, Connecting, ConnectionId, Data, Direction, Event, Opened,
+    ProcessEnded, ProcessStarted, Role, SequencePair, Task, Transport, Wake, Woken,
 };
 
 /// What a record says.
@@ -65,6 +65,14 @@ pub fn decode(record: &[u8]) -> Option<Event<'_>> {
             task: Task::from_routine(record.task)?,
             waiting: Task::from_routine(record.waiting)?,
         }))
+    } else if kind == Kind::Addressed as u8 {
+        let (record, _) = take::<AddressedRecord>(record)?;
+        Some(Event::Addressed(Addressed {
+            connection: ConnectionId(record.connection),
+            time_ns: record.time_ns,
+            tid: record.tid,
+            to: address(record.family, &record.address, record.port)?,
+        }))
     } else if kind == Kind::Woken as u8 {
         let (record, _) = take::<WokenRecord>(record)?;
         Some(Event::Woken(Woken {
@@ -94,18 +102,7 @@ pub fn decode(record: &[u8]) -> Option<Event<'_>> {
 }
 
 fn opened(record: &OpenedRecord) -> Opened {
-    let address = |bytes: &[u8; 16], port: u16| match record.family {
-        FAMILY_IPV4 => Some(SocketAddr::new(
-            Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
-            port,
-        )),
-        // A socket for both families writes an IPv4 peer as ::ffff:a.b.c.d: one form for one address.
-        FAMILY_IPV6 => Some(SocketAddr::new(
-            IpAddr::V6(Ipv6Addr::from(*bytes)).to_canonical(),
-            port,
-        )),
-        _ => None,
-    };
+    let address = |bytes, port| address(record.family, bytes, port);
     let path = record
         .unix_path
         .get(..record.unix_path_len as usize)
@@ -125,7 +122,8 @@ fn opened(record: &OpenedRecord) -> Opened {
             _ => Role::Unknown,
         },
         local: address(&record.local, record.local_port),
-        remote: address(&record.remote, record.remote_port),
+        // Port 0: connected to nobody.
+        remote: address(&record.remote, record.remote_port).filter(|remote| remote.port() != 0),
         unix_path: unix_path(path),
         sequence: (record.flags & OPENED_SEQUENCE != 0).then_some(SequencePair {
             client: record.client_sequence,
@@ -133,6 +131,21 @@ fn opened(record: &OpenedRecord) -> Opened {
         }),
         adopted: record.flags & OPENED_ADOPTED != 0,
         network_namespace: record.network_namespace,
+    }
+}
+
+fn address(family: u8, bytes: &[u8; 16], port: u16) -> Option<SocketAddr> {
+    match family {
+        FAMILY_IPV4 => Some(SocketAddr::new(
+            Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+            port,
+        )),
+        // A socket for both families writes an IPv4 peer as ::ffff:a.b.c.d: one form for one address.
+        FAMILY_IPV6 => Some(SocketAddr::new(
+            IpAddr::V6(Ipv6Addr::from(*bytes)).to_canonical(),
+            port,
+        )),
+        _ => None,
     }
 }
 
@@ -173,6 +186,8 @@ unsafe trait Record: Copy {}
 
 // SAFETY: `repr(C)`, integers and arrays of them, sizes asserted in `spanhound-common`.
 unsafe impl Record for DataRecord {}
+// SAFETY: as above.
+unsafe impl Record for AddressedRecord {}
 // SAFETY: as above.
 unsafe impl Record for ConnectingRecord {}
 // SAFETY: as above.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::addressees::Addressees;
 use crate::event::{ConnectionId, SequencePair, TimeNs};
 use crate::exchange::Flow;
 use crate::exchange::flow::Wants;
@@ -26,6 +27,7 @@ pub(super) struct Live {
     /// What the kernel was last told to copy.
     pub(super) told: Option<Wants>,
     pub(super) moved: bool,
+    pub(super) addressees: Addressees,
 }
 
 impl Live {

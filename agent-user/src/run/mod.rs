@@ -3,6 +3,7 @@
 //! Enters: a checked configuration. Leaves: spans, to the exporters, until it is told to stop. Bounded: batches by
 //! [`BATCH_SPANS_MAX`] and [`BATCH_AGE_NS`]; events a turn. One thread captures and reconstructs; exporters run beside it.
 
+mod addressees;
 mod connections;
 mod host;
 mod pace;

@@ -3,6 +3,7 @@
 //! Enters: events, and the time now and then. Leaves: linked spans, orders to capture, the loss ledger. Bounded: by its
 //! rooms. Deliberately absent: the kernel, the network, clocks.
 
+mod listener;
 mod order;
 mod pythons;
 mod survey;
@@ -12,22 +13,21 @@ use std::sync::Arc;
 use spanhound_common::ProcessRule;
 use spanhound_common::rule::PROCESS_IGNORED;
 
+use super::addressees::Addressees;
 use super::connections::{Connections, Live};
 use super::selection::Selection;
 use crate::batch::{Linked, Pending};
 use crate::config::Config;
 use crate::connection::stream::Chunk;
-use crate::event::{
-    Closed, ConnectionId, Data, Direction, Event, Opened, Role, SequencePair, TimeNs, Transport,
-};
+use crate::event::{Closed, ConnectionId, Data, Direction, Event, Opened, Role, TimeNs, Transport};
 use crate::exchange::flow::{FlowStart, Wants};
-use crate::exchange::{Exchange, Flow, FlowLosses, Sink};
+use crate::exchange::{Flow, FlowLosses};
 use crate::health::{Affected, Ledger};
-use crate::link::{Decision, ExchangeId, Limits, Linker, Seen, Style};
+use crate::link::{Decision, Limits, Linker, Style};
 use crate::process::{Directory, Instance, Runtime};
-use crate::protocol::route::RouteTable;
-use crate::protocol::{Pairing, Settings, Side};
-use crate::span::{Endpoints, Span};
+use crate::protocol::Settings;
+use crate::span::Endpoints;
+use listener::{Spans, listener, parted};
 pub use order::Order;
 use order::order_in;
 use pythons::Pythons;
@@ -93,6 +93,11 @@ impl Pipeline {
             }
             Event::Woken(woken) => self.linker.woken(&woken),
             Event::Awaited(awaited) => self.linker.awaited(&awaited),
+            Event::Addressed(addressed) => {
+                if let Some(live) = self.connections.get_mut(addressed.connection) {
+                    live.addressees.next(addressed.tid, addressed.to);
+                }
+            }
             Event::Opened(opened) => self.opened(&opened),
             Event::Data(data) => self.data(&data),
             Event::Closed(closed) => self.closed(&closed),
@@ -225,6 +230,7 @@ impl Pipeline {
             serial: self.serial,
             told: None,
             moved: true,
+            addressees: Addressees::default(),
         };
         if let Some(mut evicted) = self.connections.insert(opened.connection, live) {
             let (flow, facts) = parted(&mut evicted);
@@ -266,7 +272,12 @@ impl Pipeline {
             bytes: data.bytes,
             continues: data.continues,
         };
-        let (flow, facts) = parted(live);
+        let ends = match data.direction {
+            Direction::Out => live.addressees.ends(data.actor.tid, &live.endpoints),
+            Direction::In => None,
+        };
+        let (flow, mut facts) = parted(live);
+        facts.endpoints = ends.as_ref().unwrap_or(facts.endpoints);
         let mut listener = listener(
             &mut self.linker,
             &mut self.pending,
@@ -352,123 +363,6 @@ impl Notes {
         for (reason, count) in flow.named() {
             ledger.add_for(affected, reason, count);
         }
-    }
-}
-
-/// What a listener must know of the connection while its flow is borrowed.
-struct Facts<'a> {
-    instance: &'a Arc<Instance>,
-    endpoints: &'a Arc<Endpoints>,
-    sequence: Option<SequencePair>,
-    network_namespace: u32,
-    serial: u32,
-}
-
-/// The flow, and what is known besides.
-fn parted(live: &mut Live) -> (&mut Flow, Facts<'_>) {
-    let facts = Facts {
-        instance: &live.instance,
-        endpoints: &live.endpoints,
-        sequence: live.sequence,
-        network_namespace: live.network_namespace,
-        serial: live.serial,
-    };
-    (&mut live.flow, facts)
-}
-
-/// What all spans have in common.
-#[derive(Default)]
-struct Spans {
-    count: u64,
-    routes: RouteTable,
-}
-
-/// Takes exchanges from a flow to the link room and to the spans that wait for it.
-struct Listener<'a> {
-    linker: &'a mut Linker,
-    pending: &'a mut Pending,
-    spans: &'a mut Spans,
-    connection: ConnectionId,
-    facts: Facts<'a>,
-}
-
-fn listener<'a>(
-    linker: &'a mut Linker,
-    pending: &'a mut Pending,
-    spans: &'a mut Spans,
-    connection: ConnectionId,
-    facts: Facts<'a>,
-) -> Listener<'a> {
-    Listener {
-        linker,
-        pending,
-        spans,
-        connection,
-        facts,
-    }
-}
-
-impl Listener<'_> {
-    fn id(&self, exchange: &Exchange) -> ExchangeId {
-        ExchangeId(u64::from(self.facts.serial) << 32 | (exchange.number & 0xFFFF_FFFF))
-    }
-}
-
-impl Sink for Listener<'_> {
-    fn began(&mut self, exchange: &Exchange) {
-        let side = exchange.local;
-        let Endpoints { local, remote, .. } = **self.facts.endpoints;
-        let (client_address, server_address) = match side {
-            Side::Client => (local, remote),
-            Side::Server => (remote, local),
-        };
-        let request = &exchange.request;
-        self.linker.seen(&Seen {
-            id: self.id(exchange),
-            side,
-            actor: exchange.request_actor,
-            connection: self.connection,
-            time_ns: exchange.request_start_ns,
-            sequence: self.facts.sequence,
-            position: Some(exchange.request_position),
-            client_address,
-            server_address,
-            network_namespace: self.facts.network_namespace,
-            stream_id: match request.pairing {
-                Pairing::Id(id) => id,
-                Pairing::InOrder => 0,
-            },
-            context: request.context.as_deref(),
-            operation: &request.operation,
-            target: &request.target,
-        });
-    }
-
-    fn finished(&mut self, mut exchange: Box<Exchange>) {
-        self.spans.count += 1;
-        if exchange.local == Side::Server {
-            let family = exchange.protocol.family();
-            self.spans
-                .routes
-                .mark(&self.facts.instance.service, family, &mut exchange.request);
-        }
-        let id = self.id(&exchange);
-        let span = Span {
-            instance: self.facts.instance.clone(),
-            endpoints: self.facts.endpoints.clone(),
-            exchange,
-        };
-        let response = span.exchange.response.as_ref();
-        if let Some(context) = response.and_then(|response| response.context.as_deref()) {
-            self.linker.delivered(id, context);
-        }
-        let actor = span
-            .exchange
-            .response_actor
-            .unwrap_or(span.exchange.request_actor);
-        let end_ns = span.end_ns();
-        self.pending.add(id, span);
-        self.linker.finished(id, end_ns, actor);
     }
 }
 

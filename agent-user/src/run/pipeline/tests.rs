@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::*;
-use crate::event::{Actor, ProcessEnded};
+use crate::event::{Actor, Addressed, ProcessEnded, SequencePair};
 use crate::link::{Confidence, Method};
 use crate::process::Procfs;
 use crate::span::Kind;
@@ -266,6 +266,81 @@ fn otlp_bytes_are_what_the_official_types_read() {
             .attributes
             .iter()
             .any(|attribute| attribute.key == "host.name")
+    );
+}
+
+/// A resolver's one socket asks two name servers at once; a name server's one socket answers a client.
+#[test]
+fn an_unconnected_socket_has_a_peer_for_each_request() {
+    let address = |text: &str| Some(text.parse().unwrap());
+    let message = |id: u16, response: bool| {
+        let mut bytes = vec![
+            0,
+            0,
+            if response { 0x81 } else { 0x01 },
+            0,
+            0,
+            1,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ];
+        bytes[..2].copy_from_slice(&id.to_be_bytes());
+        bytes.extend_from_slice(b"\x04shop\x00\x00\x01\x00\x01");
+        bytes
+    };
+    let mut host = Host::new();
+    for (id, pid, role, local) in [
+        (1, FRONT, Role::Client, "0.0.0.0:4000"),
+        (2, BACK, Role::Server, "0.0.0.0:53"),
+    ] {
+        host.pipeline.event(Event::Opened(Opened {
+            connection: ConnectionId(id),
+            time_ns: host.now_ns,
+            actor: actor(pid),
+            transport: Transport::Udp,
+            role,
+            local: address(local),
+            remote: None,
+            unix_path: String::new(),
+            sequence: None,
+            adopted: false,
+            network_namespace: 1,
+        }));
+    }
+    let addressed = |host: &mut Host, id: u64, pid: u32, to: &str| {
+        host.pipeline.event(Event::Addressed(Addressed {
+            connection: ConnectionId(id),
+            time_ns: host.now_ns,
+            tid: pid,
+            to: to.parse().unwrap(),
+        }));
+    };
+    addressed(&mut host, 1, FRONT, "10.0.0.1:53");
+    host.moved(1, FRONT, Direction::Out, 0, &message(7, false));
+    addressed(&mut host, 1, FRONT, "10.0.0.2:53");
+    host.moved(1, FRONT, Direction::Out, 22, &message(8, false));
+    host.moved(1, FRONT, Direction::In, 0, &message(8, true));
+    host.moved(1, FRONT, Direction::In, 22, &message(7, true));
+    host.moved(2, BACK, Direction::In, 0, &message(9, false));
+    addressed(&mut host, 2, BACK, "10.0.0.3:5353");
+    host.moved(2, BACK, Direction::Out, 0, &message(9, true));
+    let (spans, _) = host.finish();
+    let mut peers: Vec<_> = spans
+        .iter()
+        .map(|linked| (linked.span.kind() == Kind::Server, linked.span.endpoints.remote))
+        .collect();
+    peers.sort();
+    assert_eq!(
+        peers,
+        [
+            (false, address("10.0.0.1:53")),
+            (false, address("10.0.0.2:53")),
+            (true, address("10.0.0.3:5353"))
+        ]
     );
 }
 
