@@ -93,7 +93,8 @@ fn batch(sock: u64, out: bool, array: u64, messages: u64) {
             settled: index == messages,
             program: PROGRAM,
             payload: message.payload(),
-            addressee: Addressee::in_process(message.name),
+            // Linux 5.10 has no more stack for it on the way from here.
+            addressee: Addressee::NONE,
         });
     }
 }
