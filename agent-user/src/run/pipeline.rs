@@ -19,7 +19,7 @@ use super::selection::Selection;
 use crate::batch::{Linked, Pending};
 use crate::config::Config;
 use crate::connection::stream::Chunk;
-use crate::event::{Closed, ConnectionId, Data, Direction, Event, Opened, Role, TimeNs, Transport};
+use crate::event::{Closed, Data, Direction, Event, Opened, Role, TimeNs, Transport};
 use crate::exchange::flow::{FlowStart, Wants};
 use crate::exchange::{Flow, FlowLosses};
 use crate::health::{Affected, Ledger};

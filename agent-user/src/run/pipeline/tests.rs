@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::*;
-use crate::event::{Actor, Addressed, ProcessEnded, SequencePair};
+use crate::event::{Actor, Addressed, ConnectionId, ProcessEnded, SequencePair};
 use crate::link::{Confidence, Method};
 use crate::process::Procfs;
 use crate::span::Kind;
