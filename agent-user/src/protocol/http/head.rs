@@ -113,8 +113,8 @@ fn any_request(bytes: &[u8], cut: bool) -> Parsed<RequestHead> {
         Ok(Status::Partial) => Parsed::Partial,
         Err(_) => match line::without_spaces(bytes) {
             None => Parsed::Malformed,
-            Some((whole, added)) => match any_request(&whole, cut) {
-                Parsed::Head(head, length) => Parsed::Head(head, length - added),
+            Some((whole, [there, here])) => match any_request(&whole, cut) {
+                Parsed::Head(head, length) => Parsed::Head(head, length - there + here),
                 other => other,
             },
         },
@@ -146,6 +146,7 @@ fn any_response(bytes: &[u8], asked: Asked, cut: bool) -> Parsed<ResponseHead> {
     config
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)
+        .allow_multiple_spaces_in_response_status_delimiters(true)
         .ignore_invalid_headers_in_responses(true);
     match config.parse_response_with_uninit_headers(&mut response, bytes, &mut headers) {
         Ok(Status::Complete(length)) => {

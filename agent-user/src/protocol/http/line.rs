@@ -52,7 +52,11 @@ pub(super) fn request_line(bytes: &[u8]) -> Line {
         return if open { Line::Maybe } else { Line::No };
     };
     if target.is_empty() {
-        return Line::No;
+        return if spaced(bytes).is_some() {
+            Line::Yes
+        } else {
+            Line::No
+        };
     }
     match begins(version, b"HTTP/1.", u8::is_ascii_digit) {
         // Not in a whole line: there may be spaces in its target.
@@ -61,35 +65,49 @@ pub(super) fn request_line(bytes: &[u8]) -> Line {
     }
 }
 
-/// Method, target and version of a whole request line with spaces in its target, as some clients send it and servers still
-/// read or refuse.
-fn spaced(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+/// A whole request line with spaces where there should be none, as some clients send it and servers still read or refuse.
+struct Spaced<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: &'a [u8],
+    /// Without its line end.
+    length: usize,
+}
+
+fn spaced(bytes: &[u8]) -> Option<Spaced<'_>> {
     let line = &bytes[..memchr::memchr(b'\n', bytes)?];
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let (method, rest) = split_at_space(line)?;
-    let (target, version) = rest.split_at(memchr::memrchr(b' ', rest)?);
-    let fits = begins_with_known_method(line)
-        && matches!(version, b" HTTP/1.0" | b" HTTP/1.1")
-        && target.trim_ascii().contains(&b' ');
-    fits.then_some((method, target, version))
+    let trimmed = rest.trim_ascii();
+    let (target, version) = trimmed.split_at(memchr::memrchr(b' ', trimmed)?);
+    let (target, version) = (target.trim_ascii_end(), &version[1..]);
+    let fits = begins_with_known_method(line) && matches!(version, b"HTTP/1.0" | b"HTTP/1.1");
+    let is_regular = rest.len() == target.len() + 1 + version.len() && !target.contains(&b' ');
+    (fits && !is_regular && !target.is_empty()).then_some(Spaced {
+        method,
+        target,
+        version,
+        length: line.len(),
+    })
 }
 
-/// The head that begins with such a line with the spaces written as they should be, and how many bytes that adds.
-pub(super) fn without_spaces(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let (method, target, _) = spaced(bytes)?;
-    let rest = &bytes[method.len() + 1 + target.len()..];
+/// The head that begins with such a line with that written as it should be, and the length of the line there and here.
+pub(super) fn without_spaces(bytes: &[u8]) -> Option<(Vec<u8>, [usize; 2])> {
+    let line = spaced(bytes)?;
     let mut whole = Vec::with_capacity(bytes.len() + 16);
-    whole.extend_from_slice(method);
+    whole.extend_from_slice(line.method);
     whole.push(b' ');
-    for byte in target {
+    for byte in line.target {
         match byte {
             b' ' => whole.extend_from_slice(b"%20"),
             other => whole.push(*other),
         }
     }
-    whole.extend_from_slice(rest);
-    let added = whole.len() - bytes.len();
-    Some((whole, added))
+    whole.push(b' ');
+    whole.extend_from_slice(line.version);
+    let lengths = [whole.len(), line.length];
+    whole.extend_from_slice(&bytes[line.length..]);
+    Some((whole, lengths))
 }
 
 /// Whether these are the first bytes of a response.
