@@ -11,6 +11,9 @@ const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Most bytes read of a list of mappings where all of them count.
 const MAPS_MAX_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Threads looked at of one process.
+const THREADS_MAX: usize = 1_024;
+
 /// A /proc, by the path it is mounted at.
 #[derive(Clone, Debug)]
 pub struct Procfs {
@@ -95,10 +98,35 @@ impl Procfs {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// A file that the process maps, as the process sees it.
+    /// A file that the process maps. The path is the process's own in a mount namespace of its own, and ours where it only
+    /// has another root directory.
     pub(super) fn mapped_file(&self, pid: u32, path: &str) -> PathBuf {
-        let path = path.trim_start_matches('/');
-        self.root.join(format!("{pid}/root")).join(path)
+        let inside = self
+            .root
+            .join(format!("{pid}/root"))
+            .join(path.trim_start_matches('/'));
+        if inside.exists() {
+            inside
+        } else {
+            PathBuf::from(path)
+        }
+    }
+
+    /// Its threads: as the kernel numbers them, and as the process itself does (`NSpid` of proc(5), `status`).
+    pub(super) fn threads(&self, pid: u32) -> Vec<(u32, u32)> {
+        let entries = std::fs::read_dir(self.root.join(format!("{pid}/task")))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let tids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        tids.take(THREADS_MAX)
+            .map(|tid| {
+                let status = self.text(&PathBuf::from(format!("{pid}/task/{tid}/status")));
+                let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+                let own = numbers.and_then(|numbers| numbers.split_ascii_whitespace().last()?.parse().ok());
+                (tid, own.unwrap_or(tid))
+            })
+            .collect()
     }
 
     pub(super) fn memory_file(&self, pid: u32) -> PathBuf {

@@ -9,6 +9,7 @@
 mod interpreter;
 mod memory;
 mod object;
+mod threads;
 
 use std::path::PathBuf;
 
@@ -61,6 +62,24 @@ pub(super) fn look(procfs: &Procfs, pid: u32) -> PythonLook {
     let Some(layout) = version.layout() else {
         return PythonLook::Unknown;
     };
+    if version.names_task_in_threads() {
+        return match in_threads(procfs, pid, &mappings, &interpreter, &memory) {
+            Some((found, threads)) => PythonLook::Found(Box::new(PythonProgram {
+                tasks: PythonTasks {
+                    type_of_types: interpreter.types.type_,
+                    type_of_integers: interpreter.types.integer,
+                    type_of_tuples: interpreter.types.tuple,
+                    running_offset: found.running_offset,
+                    thread_offset: found.thread_offset,
+                    name_offset: found.name_offset,
+                    ..layout
+                },
+                threads,
+                uvloop: uvloop(procfs, pid, &mappings),
+            })),
+            None => PythonLook::NotYet,
+        };
+    }
     let objects = Objects {
         memory: &memory,
         types: interpreter.types,
@@ -81,6 +100,32 @@ pub(super) fn look(procfs: &Procfs, pid: u32) -> PythonLook {
         threads: Vec::new(),
         uvloop: uvloop(procfs, pid, &mappings),
     }))
+}
+
+/// Where threads name their tasks, once asyncio is imported, and the threads by the kernel's numbers.
+fn in_threads(
+    procfs: &Procfs,
+    pid: u32,
+    mappings: &[Mapping],
+    interpreter: &Interpreter,
+    memory: &ProcessMemory,
+) -> Option<(PythonTasks, Vec<(u32, u64)>)> {
+    let module = mappings
+        .iter()
+        .find(|mapping| mapping.path.contains("/_asyncio."));
+    // Some builds have it in the interpreter.
+    let file = module.map_or(interpreter.file.clone(), |module| {
+        procfs.mapped_file(pid, &module.path)
+    });
+    let asyncio = interpreter::words_of_section(&file, ".AsyncioDebug")?;
+    let version = interpreter.version_word(memory)?;
+    let (tasks, threads) = threads::described(interpreter, memory, version, &asyncio)?;
+    let numbers = procfs.threads(pid);
+    let known = threads.into_iter().filter_map(|(inner, state)| {
+        let (tid, _) = numbers.iter().find(|(_, own)| *own == inner)?;
+        Some((*tid, state))
+    });
+    Some((tasks, known.collect()))
 }
 
 /// The dictionary of running tasks, once asyncio is imported.

@@ -1,10 +1,10 @@
 //! The interpreter in a process: which mapped file it is, what that exports, and which version it is.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use object::read::ReadCache;
-use object::{Object, ObjectSegment, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use spanhound_common::PythonTasks;
 use spanhound_common::rule::{ATTRIBUTES_APART, ATTRIBUTES_TAGGED};
 
@@ -31,8 +31,9 @@ pub(super) struct Types {
 }
 
 /// Exported by the interpreter, by address in the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Interpreter {
+    pub(super) file: PathBuf,
     /// `_PyRuntime`
     pub(super) runtime: u64,
     pub(super) runtime_bytes: u64,
@@ -91,6 +92,7 @@ fn exported(file: &Path, start: u64) -> Option<Interpreter> {
         .map_or(0, |segment| segment.address());
     let bias = start.wrapping_sub(first);
     let mut interpreter = Interpreter {
+        file: file.to_path_buf(),
         runtime: 0,
         runtime_bytes: 0,
         types: Types::default(),
@@ -145,11 +147,24 @@ fn exported(file: &Path, start: u64) -> Option<Interpreter> {
 }
 
 impl Interpreter {
+    #[cfg(test)]
+    pub(super) fn at(runtime: u64) -> Self {
+        Self {
+            runtime,
+            ..Self::default()
+        }
+    }
+
+    /// `PY_VERSION_HEX`, where it is exported.
+    pub(super) fn version_word(&self, memory: &impl Memory) -> Option<u64> {
+        memory.word(self.version)
+    }
+
     /// `None` before 3.8, and for another major version.
     pub(super) fn minor_version(&self, memory: &impl Memory) -> Option<Minor> {
         if self.version != 0 {
             // As `PY_VERSION_HEX`.
-            let version = memory.word(self.version)?;
+            let version = self.version_word(memory)?;
             return (version >> 24 == 3).then_some(Minor((version >> 16) as u32 & 0xFF));
         }
         match self.has {
@@ -162,7 +177,8 @@ impl Interpreter {
 }
 
 impl Minor {
-    /// What does not depend on the process. Read from 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1 and 3.13.0.
+    /// What does not depend on the process. Read from 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1, 3.13.0 and
+    /// 3.14.10.
     pub(super) fn layout(self) -> Option<PythonTasks> {
         let name_offset = match self.0 {
             8 => 120,
@@ -170,6 +186,8 @@ impl Minor {
             10 => 168,
             11 | 12 => 144,
             13 => 128,
+            // It says so itself.
+            14 => 0,
             _ => return None,
         };
         let compact = self.has_compact_keys();
@@ -177,7 +195,7 @@ impl Minor {
         let (attributes_offset, attributes) = match self.0 {
             11 => (-32, ATTRIBUTES_APART),
             12 => (-24, ATTRIBUTES_APART | ATTRIBUTES_TAGGED),
-            13 => (24, 0),
+            13 | 14 => (24, 0),
             _ => (0, 0),
         };
         Some(PythonTasks {
@@ -185,7 +203,8 @@ impl Minor {
             table_size: if compact { 3 } else { 8 },
             entries_offset: if compact { 40 } else { 48 },
             closure_offset: if self.0 >= 10 { 72 } else { 48 },
-            items_offset: 24,
+            // Tuples remember their hash since 3.14.
+            items_offset: if self.0 >= 14 { 32 } else { 24 },
             woken_offset: if self.0 >= 10 { 24 } else { 16 },
             name_offset,
             text_offset: self.text_offset() as u32,
@@ -193,6 +212,10 @@ impl Minor {
             attributes,
             ..PythonTasks::default()
         })
+    }
+
+    pub(super) fn names_task_in_threads(self) -> bool {
+        self.0 >= 14
     }
 
     /// `PyDictKeysObject` since 3.11: sizes as logarithms, and no keys' hashes where all are texts.
@@ -204,6 +227,23 @@ impl Minor {
     pub(super) fn text_offset(self) -> u64 {
         if self.0 >= 12 { 40 } else { 48 }
     }
+}
+
+/// The first words of a section.
+pub(super) fn words_of_section<const N: usize>(file: &Path, name: &str) -> Option<[u64; N]> {
+    let cache = ReadCache::new(File::open(file).ok()?);
+    let object = object::File::parse(&cache).ok()?;
+    let data = object.section_by_name(name)?.data().ok()?;
+    let mut words = [0; N];
+    let read = data
+        .chunks_exact(8)
+        .map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap_or_default()));
+    let mut count = 0;
+    for (word, value) in words.iter_mut().zip(read) {
+        *word = value;
+        count += 1;
+    }
+    (count == N).then_some(words)
 }
 
 /// Where functions of these names begin in the file.

@@ -128,6 +128,42 @@ fn the_running_tasks_are_found_in_every_known_layout() {
 }
 
 #[test]
+fn threads_name_their_tasks_where_both_descriptions_agree() {
+    let version = 0x030e_0af0;
+    let mut asyncio = [0; threads::ASYNCIO_WORDS];
+    (asyncio[1], asyncio[7], asyncio[11]) = (136, 9_000, 872);
+    let mut debug = [0; 29];
+    debug[0] = u64::from_le_bytes(*b"xdebugpy");
+    (debug[1], debug[5], debug[6], debug[9]) = (version, 808, 9_000, 7_344);
+    (debug[24], debug[27], debug[28]) = (8, 152, 160);
+    let made = |debug: &[u64; 29]| {
+        let mut image = Image::default();
+        image.words(RUNTIME, debug);
+        image.words(RUNTIME + 808, &[0x70_0000]);
+        image.words(0x70_0000 + 7_344, &[0x80_0000]);
+        for (state, next, native) in [(0x80_0000, 0x81_0000, 42), (0x81_0000, 0, 41)] {
+            image.words(state, &[0, next]);
+            image.words(state + 160, &[native]);
+        }
+        image
+    };
+    let interpreter = Interpreter::at(RUNTIME);
+    let (tasks, found) = threads::described(&interpreter, &made(&debug), version, &asyncio).unwrap();
+    assert_eq!(found, [(42, 0x80_0000), (41, 0x81_0000)]);
+    let offsets = (tasks.running_offset, tasks.thread_offset, tasks.name_offset);
+    assert_eq!(offsets, (872, 152, 136));
+    for at in [0, 1, 2, 6] {
+        let mut other = debug;
+        other[at] += 1;
+        assert_eq!(
+            threads::described(&interpreter, &made(&other), version, &asyncio),
+            None,
+            "{at}"
+        );
+    }
+}
+
+#[test]
 fn another_version_s_layout_finds_nothing() {
     assert_eq!(running_in(&image(Minor(10)), Minor(11)), None);
     assert_eq!(running_in(&image(Minor(12)), Minor(9)), None);
@@ -177,7 +213,12 @@ fn a_real_interpreter_keeps_them_where_they_are_found() {
     let PythonLook::Found(program) = found else {
         panic!("{found:?}");
     };
-    assert_eq!(program.tasks.running, running);
+    if program.tasks.running == 0 {
+        assert!(program.tasks.running_offset > 0 && program.tasks.name_offset > 0);
+        assert_eq!(program.threads.len(), 1, "the main thread's state");
+    } else {
+        assert_eq!(program.tasks.running, running);
+    }
     assert_eq!(program.uvloop, None);
 }
 
