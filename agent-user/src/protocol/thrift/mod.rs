@@ -55,7 +55,13 @@ fn score(side: Side, bytes: &[u8]) -> Verdict {
     let header = match header::read(bytes) {
         Read::NeedMore => return Verdict::NeedMore,
         Read::Broken => return Verdict::Reject,
-        Read::Sealed(_) => return Verdict::Score(60),
+        Read::Sealed(sealed) => {
+            return match header::unsealed(&unseal(sealed, bytes)) {
+                Read::Header(header) if is_from(side, header.kind) => Verdict::Score(95),
+                Read::Header(_) => Verdict::Reject,
+                _ => Verdict::Score(60),
+            };
+        }
         Read::Header(header) => header,
     };
     if !is_from(side, header.kind) {
@@ -167,11 +173,7 @@ impl Thrift {
         let Some((consumed, ends)) = frame_head(sealed.frame_bytes, sealed.message_at, bytes, is_cut) else {
             return Step::NeedMore;
         };
-        let compressed = bytes.get(sealed.message_at..consumed).unwrap_or_default();
-        let inner = sealed
-            .algorithm
-            .map(|algorithm| compression::beginning(algorithm, compressed, HEAD_BYTES))
-            .unwrap_or_default();
+        let inner = unseal(sealed, &bytes[..consumed]);
         match header::unsealed(&inner) {
             Read::Header(header) if is_from(side, header.kind) => {
                 let body = value::read(&inner[header.body_at..], header.encoding);
@@ -203,6 +205,16 @@ impl Thrift {
             (None, _) => Step::Consumed(consumed),
         }
     }
+}
+
+/// The first bytes of what a compressed frame holds, as far as it is at hand.
+fn unseal(sealed: Sealed, bytes: &[u8]) -> Vec<u8> {
+    let end = sealed.frame_bytes.min(bytes.len());
+    let compressed = bytes.get(sealed.message_at..end).unwrap_or_default();
+    sealed
+        .algorithm
+        .map(|algorithm| compression::beginning(algorithm, compressed, HEAD_BYTES))
+        .unwrap_or_default()
 }
 
 /// How many bytes of a frame are read, and what of it follows; `None` where more of them are to come.
