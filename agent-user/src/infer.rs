@@ -193,7 +193,7 @@ fn answers(spans: &[Span]) -> (Vec<Answer>, u64) {
                 });
                 calls += 1;
                 if calls % BATCH == 0 {
-                    engine.decide(time_ns, &mut answers);
+                    engine.decide(time_ns, i64::MAX, &mut answers);
                 }
             }
         }

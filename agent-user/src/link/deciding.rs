@@ -23,7 +23,13 @@ impl Linker {
             self.settle(id);
         }
         self.settle_overdue_claims(now_ns);
-        for answer in self.inferring.decide(now_ns) {
+        let (processes, exchanges) = (&self.processes, &self.exchanges);
+        let held_ns = |pid: u32| {
+            let wakes = processes.get(&pid)?.wakes.as_deref()?;
+            let over = wakes.over().filter_map(|call| exchanges.get(&call));
+            over.map(|call| call.time_ns).min()
+        };
+        for answer in self.inferring.decide(now_ns, held_ns) {
             self.answer(&answer);
         }
         self.decide_due(now_ns);

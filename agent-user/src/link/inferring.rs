@@ -108,9 +108,11 @@ impl Inferring {
         }
     }
 
-    pub(super) fn decide(&mut self, now_ns: TimeNs) -> Vec<Answer> {
-        for running in self.engines.values_mut() {
-            running.engine.decide(now_ns as i64, &mut self.ready);
+    /// `held_ns`: since when calls of a process have not been told though they are over.
+    pub(super) fn decide(&mut self, now_ns: TimeNs, held_ns: impl Fn(u32) -> Option<TimeNs>) -> Vec<Answer> {
+        for (pid, running) in &mut self.engines {
+            let held_ns = held_ns(*pid).map_or(i64::MAX, |held_ns| held_ns as i64);
+            running.engine.decide(now_ns as i64, held_ns, &mut self.ready);
         }
         let idle = self
             .engines

@@ -114,6 +114,11 @@ impl Wakes {
         self.places.entry(place).or_default()
     }
 
+    /// Calls that are over and not settled.
+    pub(super) fn over(&self) -> impl Iterator<Item = ExchangeId> {
+        self.over.iter().map(|(call, _)| *call)
+    }
+
     /// Who has waited for the call's answer, and how probable that is, if it is one request.
     fn take(&mut self, call: ExchangeId) -> Option<(ExchangeId, f32)> {
         let claims = self.claims.remove(&call)?;

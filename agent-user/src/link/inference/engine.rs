@@ -178,8 +178,9 @@ impl Engine {
         self.hints.log_odds(hint)
     }
 
-    /// Answers what can be answered. Everything that ended before `now_ns` has been told.
-    pub fn decide(&mut self, now_ns: i64, answers: &mut Vec<Answer>) {
+    /// Answers what can be answered. Everything that ended before `now_ns` has been told, but for calls that began at
+    /// `held_ns` or later.
+    pub fn decide(&mut self, now_ns: i64, held_ns: i64, answers: &mut Vec<Answer>) {
         let crowded = self.held() > self.parameters.held_spans;
         let waited = self
             .first_ns
@@ -198,7 +199,11 @@ impl Engine {
             .min()
             .unwrap_or(now_ns);
         self.solve(
-            if crowded { now_ns } else { horizon_ns.min(now_ns) },
+            if crowded {
+                now_ns
+            } else {
+                horizon_ns.min(held_ns).min(now_ns)
+            },
             now_ns,
             answers,
         );

@@ -33,7 +33,7 @@ fn answers(parameters: Parameters, spans: &[Span]) -> Vec<Answer> {
             }),
         }
         if step % 512 == 0 {
-            engine.decide(time_ns, &mut answers);
+            engine.decide(time_ns, i64::MAX, &mut answers);
         }
     }
     engine.flush(&mut answers);

@@ -82,7 +82,7 @@ impl Default for Parameters {
             held_spans: 32_768,
             examples: 512,
             error_budget: 0.004,
-            doubt: 0.2,
+            doubt: 0.05,
         }
     }
 }
