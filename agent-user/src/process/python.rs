@@ -1,7 +1,7 @@
 //! Python programs: where a running interpreter keeps the task that each event loop of asyncio runs.
 //!
 //! Enters: the memory of a process (read only) and the files it maps. Leaves: addresses and offsets for the kernel
-//! programs, for versions whose layout was read from real builds (3.8 to 3.14). Nothing is taken for what it should be
+//! programs, for versions whose layout was read from real builds (3.8 to 3.15). Nothing is taken for what it should be
 //! without its type: the interpreter exports the addresses of its types, and each object met on the way must name one.
 //! Bounded: sizes and entries read. Deliberately absent: guesses; for another version, a build without the global
 //! interpreter lock or one without its dynamic symbols the task rung stays off.

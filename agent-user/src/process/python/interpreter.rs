@@ -177,8 +177,8 @@ impl Interpreter {
 }
 
 impl Minor {
-    /// What does not depend on the process. Read from 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1, 3.13.0 and
-    /// 3.14.10.
+    /// What does not depend on the process. Read from 3.8.18, 3.9.18, 3.10.13, 3.11.7, 3.12.1, 3.13.0,
+    /// 3.14.10 and 3.15.2.
     pub(super) fn layout(self) -> Option<PythonTasks> {
         let name_offset = match self.0 {
             8 => 120,
@@ -187,7 +187,7 @@ impl Minor {
             11 | 12 => 144,
             13 => 128,
             // It says so itself.
-            14 => 0,
+            14 | 15 => 0,
             _ => return None,
         };
         let compact = self.has_compact_keys();
@@ -195,7 +195,7 @@ impl Minor {
         let (attributes_offset, attributes) = match self.0 {
             11 => (-32, ATTRIBUTES_APART),
             12 => (-24, ATTRIBUTES_APART | ATTRIBUTES_TAGGED),
-            13 | 14 => (24, 0),
+            13..=15 => (24, 0),
             _ => (0, 0),
         };
         Some(PythonTasks {

@@ -124,7 +124,7 @@ fn the_running_tasks_are_found_in_every_known_layout() {
         assert_eq!(running_in(&image(version), version), Some(0x32_0000), "3.{minor}");
     }
     assert_eq!(Minor(7).layout(), None);
-    assert_eq!(Minor(15).layout(), None);
+    assert_eq!(Minor(16).layout(), None);
 }
 
 #[test]
@@ -132,11 +132,11 @@ fn threads_name_their_tasks_where_both_descriptions_agree() {
     let version = 0x030e_0af0;
     let mut asyncio = [0; threads::ASYNCIO_WORDS];
     (asyncio[1], asyncio[7], asyncio[11]) = (136, 9_000, 872);
-    let mut debug = [0; 29];
+    let mut debug = [0; 32];
     debug[0] = u64::from_le_bytes(*b"xdebugpy");
     (debug[1], debug[5], debug[6], debug[9]) = (version, 808, 9_000, 7_344);
     (debug[24], debug[27], debug[28]) = (8, 152, 160);
-    let made = |debug: &[u64; 29]| {
+    let made = |debug: &[u64; 32]| {
         let mut image = Image::default();
         image.words(RUNTIME, debug);
         image.words(RUNTIME + 808, &[0x70_0000]);
@@ -152,6 +152,11 @@ fn threads_name_their_tasks_where_both_descriptions_agree() {
     assert_eq!(found, [(42, 0x80_0000), (41, 0x81_0000)]);
     let offsets = (tasks.running_offset, tasks.thread_offset, tasks.name_offset);
     assert_eq!(offsets, (872, 152, 136));
+    let newer = 0x030f_02f0;
+    let mut moved = debug;
+    (moved[1], moved[27], moved[28], moved[30], moved[31]) = (newer, 1, 2, 152, 160);
+    let same = threads::described(&interpreter, &made(&moved), newer, &asyncio);
+    assert_eq!(same, Some((tasks, found)));
     for at in [0, 1, 2, 6] {
         let mut other = debug;
         other[at] += 1;

@@ -13,16 +13,14 @@ use super::memory::Memory;
 const THREADS_MAX: usize = 1_024;
 const COOKIE: u64 = u64::from_le_bytes(*b"xdebugpy");
 
-/// Words of `_Py_DebugOffsets` as 3.14 has them.
-const DEBUG_WORDS: usize = 29;
+/// Words of `_Py_DebugOffsets` as 3.14 and 3.15 have them.
+const DEBUG_WORDS: usize = 32;
 const VERSION: usize = 1;
 const FREE_THREADED: usize = 2;
 const INTERPRETERS_HEAD: usize = 5;
 const INTERPRETER_BYTES: usize = 6;
 const THREADS_HEAD: usize = 9;
 const THREAD_NEXT: usize = 24;
-const THREAD_ID: usize = 27;
-const NATIVE_THREAD_ID: usize = 28;
 
 /// Words of `.AsyncioDebug`.
 pub(super) const ASYNCIO_WORDS: usize = 13;
@@ -49,10 +47,16 @@ pub(super) fn described(
     if !agree {
         return None;
     }
+    // 3.15 has three more words of a thread's state before them.
+    let (thread_id, native_thread_id) = if version >> 16 == 0x030e {
+        (27, 28)
+    } else {
+        (30, 31)
+    };
     let small = |offset: u64| u32::try_from(offset).ok().filter(|offset| *offset < 1 << 20);
     let tasks = PythonTasks {
         running_offset: small(asyncio[RUNNING_TASK])?,
-        thread_offset: small(offsets[THREAD_ID])?,
+        thread_offset: small(offsets[thread_id])?,
         name_offset: small(asyncio[TASK_NAME])?,
         ..PythonTasks::default()
     };
@@ -60,7 +64,7 @@ pub(super) fn described(
     let mut state = memory.word(first.wrapping_add(offsets[THREADS_HEAD]))?;
     let mut threads = Vec::new();
     while state != 0 && threads.len() < THREADS_MAX {
-        let native = memory.word(state.wrapping_add(offsets[NATIVE_THREAD_ID]))?;
+        let native = memory.word(state.wrapping_add(offsets[native_thread_id]))?;
         threads.push((native as u32, state));
         state = memory.word(state.wrapping_add(offsets[THREAD_NEXT]))?;
     }
