@@ -11,7 +11,9 @@ use spanhound_common::{
 use crate::{
     actor::Current,
     config::{offset, switch},
-    connection::{self, AF_INET, AF_INET6, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNCONNECTED, UNWANTED},
+    connection::{
+        self, AF_INET, AF_INET6, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNCONNECTED, UNWANTED,
+    },
     emit,
     maps::SETTINGS,
     payload::{self, Payload},
@@ -113,7 +115,13 @@ impl Moved {
 #[inline(always)]
 pub fn moved(moved: &Moved) {
     let (how, vector) = moved.pack();
-    account(moved.sock, how, moved.payload.address, vector, moved.addressee.address);
+    account(
+        moved.sock,
+        how,
+        moved.payload.address,
+        vector,
+        moved.addressee.address,
+    );
 }
 
 /// An exported function of numbers only: the verifier looks at such a one by itself, once, whatever calls it from however
@@ -223,7 +231,12 @@ extern "C" fn tell_addressee(connection: u64, how: u64, address: u64) -> u64 {
     if family == AF_INET {
         record.family = FAMILY_IPV4;
         if let Some(four) = read::either::<[u8; 4]>(address.wrapping_add(4), in_kernel) {
-            [record.address[0], record.address[1], record.address[2], record.address[3]] = four;
+            [
+                record.address[0],
+                record.address[1],
+                record.address[2],
+                record.address[3],
+            ] = four;
         }
     } else if family == AF_INET6 {
         record.family = FAMILY_IPV6;

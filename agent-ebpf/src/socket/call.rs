@@ -95,9 +95,8 @@ impl Call {
             SENDTO => (Payload::buffer(self.second), self.fifth),
             READ | WRITE | RECVFROM => (Payload::buffer(self.second), 0),
             READV | WRITEV | PREADV2 | PWRITEV2 => (Payload::vector(self.second, self.third), 0),
-            RECVMSG | SENDMSG => Message::read(self.second).map_or((Payload::NONE, 0), |message| {
-                (message.payload(), message.name)
-            }),
+            RECVMSG | SENDMSG => Message::read(self.second)
+                .map_or((Payload::NONE, 0), |message| (message.payload(), message.name)),
             _ => (Payload::NONE, 0),
         }
     }
