@@ -76,7 +76,9 @@ pub(super) fn let_others_go_first() -> bool {
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) == 0 }
 }
 
-/// Longer than the scheduler's own turns, which are at most 3 ms.
+/// Longer than the scheduler's own turns, which are at most 3 ms. Whoever asks for long turns gets them late and at once: with
+/// 1 ms on one processor (nginx, `cargo xtask bench vm`) the saturated p99 is 2.4 ms instead of 6.8, but the p99 at a paced rate 179 us
+/// instead of 149, and 80% of the throughput are kept instead of 83.
 const TURN_NS: u64 = 4_000_000;
 
 /// `struct sched_attr` in its first form (`include/uapi/linux/sched/types.h`).
