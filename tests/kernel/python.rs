@@ -118,6 +118,8 @@ fn written_by(python: &str, arguments: &[&str]) {
     assert_eq!(program.uvloop.is_some(), !arguments.is_empty());
     observer.capture.watch_python(child.id(), &program);
     assert_eq!(observer.capture.python_turned_away(), 0);
+    // What else is said of the process later leaves its tasks known.
+    observer.choose(child.id());
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
     for _ in 0..LINES {
         let (mut connection, _) = listener.accept().unwrap();

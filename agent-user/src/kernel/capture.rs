@@ -301,7 +301,11 @@ impl Capture {
     }
 
     /// Sets or replaces what holds for a process.
-    pub fn set_process(&mut self, pid: u32, rule: ProcessRule) {
+    pub fn set_process(&mut self, pid: u32, mut rule: ProcessRule) {
+        // Who says what else holds does not know of it.
+        if self.pythons.watches(pid) {
+            rule.flags |= PROCESS_PYTHON;
+        }
         if rule.flags & PROCESS_WAKES != 0 && !std::mem::replace(&mut self.wakes_asked, true) {
             // Refused: `doctor` says so too, and calls made by other threads than the request's get no hint from it.
             if let Err(error) = attach::attach_asked(&mut self.programs, WAKES) {
@@ -334,8 +338,7 @@ impl Capture {
     /// Reads which task of this Python program writes and connects.
     pub fn watch_python(&mut self, pid: u32, program: &PythonProgram) {
         if self.pythons.watch(&mut self.programs, pid, program) {
-            let mut rule = self.processes.get(&pid, 0).unwrap_or_default();
-            rule.flags |= PROCESS_PYTHON;
+            let rule = self.processes.get(&pid, 0).unwrap_or_default();
             self.set_process(pid, rule);
         }
     }

@@ -65,6 +65,10 @@ impl Pythons {
         true
     }
 
+    pub(super) fn watches(&self, pid: u32) -> bool {
+        self.watched.contains_key(&pid)
+    }
+
     pub(super) fn forget(&mut self, programs: &mut Ebpf, pid: u32) {
         let Some(threads) = self.watched.remove(&pid) else {
             return;
