@@ -324,21 +324,18 @@ mod tests {
         (packets, end.map(|_| ()))
     }
 
+    /// How a machine writes numbers of four and two bytes.
+    type Written = (fn(u32) -> [u8; 4], fn(u16) -> [u8; 2]);
+
+    fn numbers(big_endian: bool) -> Written {
+        match big_endian {
+            true => (u32::to_be_bytes, u16::to_be_bytes),
+            false => (u32::to_le_bytes, u16::to_le_bytes),
+        }
+    }
+
     fn pcap(magic: u32, big_endian: bool, records: &[(u32, u32, &[u8], u32)]) -> Vec<u8> {
-        let word = |value: u32| {
-            if big_endian {
-                value.to_be_bytes()
-            } else {
-                value.to_le_bytes()
-            }
-        };
-        let half = |value: u16| {
-            if big_endian {
-                value.to_be_bytes()
-            } else {
-                value.to_le_bytes()
-            }
-        };
+        let (word, half) = numbers(big_endian);
         let mut file = Vec::new();
         file.extend(word(magic));
         file.extend(half(2));
@@ -373,20 +370,7 @@ mod tests {
     }
 
     fn pcapng(big_endian: bool, resolution: u8) -> Vec<u8> {
-        let word = |value: u32| {
-            if big_endian {
-                value.to_be_bytes()
-            } else {
-                value.to_le_bytes()
-            }
-        };
-        let half = |value: u16| {
-            if big_endian {
-                value.to_be_bytes()
-            } else {
-                value.to_le_bytes()
-            }
-        };
+        let (word, half) = numbers(big_endian);
         let section = [
             word(0x1a2b_3c4d).to_vec(),
             half(1).to_vec(),
