@@ -26,12 +26,16 @@ pub(super) fn request(bytes: &[u8]) -> Verdict {
         Read::Header(header) => header,
     };
     if !header.api.describes(header.version) {
-        return Verdict::Score(45);
+        // Of another one there is nothing to recognise it by but its name: a size and zeros are not enough.
+        return match header.client_id.is_empty() {
+            true => Verdict::Reject,
+            false => Verdict::Score(45),
+        };
     }
     let is_whole = bytes.len() >= header.total_bytes;
     let body = &bytes[header.body_at..bytes.len().min(header.total_bytes)];
     let items = header.api.request;
-    let (_, end) = walk::walk(
+    let (found, end) = walk::walk(
         body,
         items,
         header.version,
@@ -40,6 +44,10 @@ pub(super) fn request(bytes: &[u8]) -> Verdict {
     match end {
         End::Broken => Verdict::Reject,
         _ if items.is_empty() => Verdict::Score(if header.client_id.is_empty() { 40 } else { 70 }),
+        // Nobody produces nothing; zeros do.
+        End::Exact if header.api.name == "Produce" && found.topics == 0 && header.client_id.is_empty() => {
+            Verdict::Reject
+        }
         End::Exact if is_whole => Verdict::Score(if header.client_id.len() > 2 { 94 } else { 88 }),
         End::Exact => Verdict::NeedMore,
         // The bytes end within the body, or tags follow it.
@@ -63,5 +71,18 @@ mod tests {
         .concat();
         assert_eq!(connect.len(), 49);
         assert_eq!(request(&connect), Verdict::Reject);
+    }
+
+    /// As between the processes of a browser: a size, and what would be the number of a version nobody knows.
+    #[test]
+    fn a_size_and_small_numbers_are_no_request_of_a_later_version() {
+        let message = b"\0\0\0\x10\0\0\0\x63\0\0\0\x02\0\0\0\0\0\0\0\x01";
+        assert_eq!(request(message), Verdict::Reject);
+    }
+
+    #[test]
+    fn all_zeros_behind_a_size_are_no_produce_request() {
+        let message = [&b"\0\0\0\x14"[..], &[0; 20]].concat();
+        assert_eq!(request(&message), Verdict::Reject);
     }
 }
