@@ -8,7 +8,6 @@ pub const PROCESS_CHOSEN: u32 = 2;
 pub const PROCESS_GO: u32 = 4;
 /// [`ProcessRule::flags`]: a Python program with asyncio; its [`PythonTasks`] are known.
 pub const PROCESS_PYTHON: u32 = 8;
-
 /// [`ProcessRule::flags`]: which of its threads wake which is told, see [`crate::record::WokenRecord`].
 pub const PROCESS_WAKES: u32 = 16;
 

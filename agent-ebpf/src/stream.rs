@@ -228,21 +228,19 @@ extern "C" fn tell_addressee(connection: u64, how: u64, address: u64) -> u64 {
         return 0;
     };
     record.port = u16::from_be(port);
-    if family == AF_INET {
+    let read = if family == AF_INET {
         record.family = FAMILY_IPV4;
-        if let Some(four) = read::either::<[u8; 4]>(address.wrapping_add(4), in_kernel) {
-            [
-                record.address[0],
-                record.address[1],
-                record.address[2],
-                record.address[3],
-            ] = four;
-        }
+        read::either::<[u8; 4]>(address.wrapping_add(4), in_kernel)
+            .map(|four| record.address[..4].copy_from_slice(&four))
     } else if family == AF_INET6 {
         record.family = FAMILY_IPV6;
-        if let Some(sixteen) = read::either(address.wrapping_add(8), in_kernel) {
-            record.address = sixteen;
-        }
+        read::either(address.wrapping_add(8), in_kernel).map(|sixteen| record.address = sixteen)
+    } else {
+        None
+    };
+    if read.is_none() {
+        emit::lost(Loss::UnknownAddressee, 1);
+        return 0;
     }
     emit::record(&record, Loss::UnknownAddressee);
     0

@@ -28,7 +28,7 @@ use crate::{
     emit,
     maps::EVENTS,
     read,
-    socket::call::WRITE,
+    socket::call::{NOT_RETURNED, WRITE, register},
 };
 
 /// Who woke a thread.
@@ -91,10 +91,8 @@ pub fn started(tid: u32) {
 /// By what the running call wakes, if it means to.
 #[inline(always)]
 fn place() -> Option<u32> {
-    let call: Call = read::kernel(registers()?, REGISTERS_AX)?;
-    // Until a call returns its result register says so (`arch/x86/entry/entry_64.S`).
-    const ENOSYS: i64 = 38;
-    if call.result != -ENOSYS {
+    let call: Call = read::kernel(registers()?, register::AX)?;
+    if call.result != NOT_RETURNED {
         return None;
     }
     match call.number {
@@ -105,9 +103,6 @@ fn place() -> Option<u32> {
         _ => None,
     }
 }
-
-/// Where [`Call`] begins in `struct pt_regs`.
-const REGISTERS_AX: u32 = 80;
 
 /// The saved registers from AX on (`arch/x86/include/asm/ptrace.h`).
 #[derive(Clone, Copy)]

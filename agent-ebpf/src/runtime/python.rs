@@ -110,12 +110,13 @@ pub fn uvloop_queue_write(ctx: ProbeContext) -> u32 {
         address,
     };
     let (pid, tid) = (current.pid as u64, current.tid as u64);
-    if python_task(pid) == 0 {
+    let task = python_task(pid);
+    if task == 0 {
         let _ = PYTHON_QUEUED.remove(stream);
         return 0;
     }
     let routine = Routine {
-        own: python_routine(pid, tid),
+        own: named(pid, task),
         parent: python_parent(pid, tid),
     };
     // Full: the oldest goes, and what it wrote is looked at without.

@@ -24,7 +24,7 @@ pub const MSG_PEEK: u64 = 2;
 pub const MSG_ERRQUEUE: u64 = 0x2000;
 
 /// Offsets in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`).
-mod register {
+pub mod register {
     pub const R10: u32 = 56;
     pub const R8: u32 = 72;
     pub const AX: u32 = 80;
@@ -33,6 +33,9 @@ mod register {
     pub const DI: u32 = 112;
     pub const ORIG_AX: u32 = 120;
 }
+
+/// What the result's register says until the call returns: `-ENOSYS` (`arch/x86/entry/entry_64.S`).
+pub const NOT_RETURNED: i64 = -38;
 
 /// A system call's number and arguments.
 #[derive(Clone, Copy)]
@@ -64,17 +67,16 @@ impl Call {
         }
     }
 
-    /// Whether the call has not returned yet: until then its result register says so (`arch/x86/entry/entry_64.S`). Work
-    /// of an I/O ring is done on the way out of whatever call comes next, whose arguments have nothing to do with it.
+    /// Whether the call has not returned yet. Work of an I/O ring is done on the way out of whatever call comes next, whose
+    /// arguments have nothing to do with it.
     ///
     /// # Safety
     ///
     /// As for [`Self::read`].
     #[inline(always)]
     pub unsafe fn is_running(registers: u64) -> bool {
-        const ENOSYS: i64 = 38;
         // SAFETY: the caller's promise.
-        unsafe { read::known_field::<i64>(registers, register::AX) == -ENOSYS }
+        unsafe { read::known_field::<i64>(registers, register::AX) == NOT_RETURNED }
     }
 
     /// Only the number.

@@ -116,6 +116,7 @@ fn thrown_away(sock: u64) -> bool {
 }
 
 /// Payload bytes of a connection in all.
+#[derive(Default)]
 struct Totals {
     sent: u64,
     received: u64,
@@ -125,11 +126,7 @@ struct Totals {
 #[inline(always)]
 fn tell(known: &Connection, totals: Option<Totals>) {
     let flags = if totals.is_some() { CLOSED_TOTALS } else { 0 };
-    let totals = totals.unwrap_or(Totals {
-        sent: 0,
-        received: 0,
-        unseen: 0,
-    });
+    let totals = totals.unwrap_or_default();
     let record = ClosedRecord {
         kind: Kind::Closed as u8,
         flags,
