@@ -7,9 +7,8 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 
-use spanhound_common::record::{ROUTINE_TASK, TASK_NUMBER_MASK, TASK_NUMBER_SHIFT};
-
 use spanhound_common::limits::WAKES_MAX;
+use spanhound_common::record::{ROUTINE_TASK, TASK_NUMBER_MASK, TASK_NUMBER_SHIFT};
 
 /// Nanoseconds of the kernel's monotonic clock (`CLOCK_MONOTONIC`), or of a capture file's clock in `replay`.
 pub type TimeNs = u64;

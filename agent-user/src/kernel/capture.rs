@@ -417,6 +417,6 @@ impl Capture {
     }
 }
 
-fn take(programs: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, CaptureError> {
+pub(super) fn take(programs: &mut Ebpf, name: &'static str) -> Result<Map, CaptureError> {
     programs.take_map(name).ok_or(CaptureError::NoMap(name))
 }

@@ -11,7 +11,10 @@ use aya::{
 use rustc_hash::FxHashMap;
 use spanhound_common::PythonTasks;
 
-use super::{capture::CaptureError, functions::FunctionProbes};
+use super::{
+    capture::{CaptureError, take},
+    functions::FunctionProbes,
+};
 use crate::process::PythonProgram;
 
 pub(super) struct Pythons {
@@ -29,8 +32,7 @@ impl Pythons {
             programs: &mut Ebpf,
             name: &'static str,
         ) -> Result<HashMap<MapData, u32, V>, CaptureError> {
-            let map = programs.take_map(name).ok_or(CaptureError::NoMap(name))?;
-            HashMap::try_from(map).map_err(|error| CaptureError::Map(name, error))
+            HashMap::try_from(take(programs, name)?).map_err(|error| CaptureError::Map(name, error))
         }
         Ok(Self {
             processes: map(programs, "PYTHONS")?,

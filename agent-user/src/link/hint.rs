@@ -40,7 +40,7 @@ impl Linker {
             }
         };
         let better = self.better(pointed, seen.actor);
-        let others = self.candidates(seen.actor).saturating_sub(1);
+        let others = self.candidates(seen.actor).len().saturating_sub(1);
         if let Some((request, _)) = better {
             self.made(request, &name, seen.actor.pid);
             if !connected {
@@ -60,7 +60,7 @@ impl Linker {
     /// The one of two that has come true more often; where nothing is known, a loop that acts at once tells by its turn.
     pub(super) fn better(&mut self, pointed: Pointed, actor: Actor) -> Option<(ExchangeId, Method)> {
         let queue = self.process(actor.pid).turns.queue();
-        let others = self.candidates(actor).saturating_sub(1);
+        let others = self.candidates(actor).len().saturating_sub(1);
         let believed = |request: Option<ExchangeId>, by: Method| {
             let request = request?;
             let odds = self
@@ -78,39 +78,28 @@ impl Linker {
         Some((request, by))
     }
 
-    /// Requests that what the thread does may be done for.
-    fn candidates(&self, actor: Actor) -> usize {
+    /// Requests that what the thread does may be done for, about in the order in which they began.
+    fn candidates(&self, actor: Actor) -> &[ExchangeId] {
         let Some(process) = self.processes.get(&actor.pid) else {
-            return 0;
+            return &[];
         };
         match process.keeps_threads() {
             true => self
                 .threads
                 .get(Worker::thread(actor))
-                .map_or(0, |work| work.open.len()),
-            false => process.open.len(),
+                .map_or(&[], |work| &work.open),
+            false => &process.open,
         }
     }
 
-    /// Those of them that began before that moment.
+    /// How many of them began before that moment.
     fn candidates_since(&self, actor: Actor, before_ns: TimeNs) -> usize {
-        let Some(process) = self.processes.get(&actor.pid) else {
-            return 0;
-        };
-        let open = match process.keeps_threads() {
-            true => self
-                .threads
-                .get(Worker::thread(actor))
-                .map_or(&[][..], |work| &work.open),
-            false => &process.open,
-        };
         let old = |id: &&ExchangeId| {
             self.exchanges
                 .get(id)
                 .is_some_and(|request| request.time_ns <= before_ns)
         };
-        // They are about in the order in which they began.
-        open.iter().take_while(old).count()
+        self.candidates(actor).iter().take_while(old).count()
     }
 
     /// Leaves the call's parent to inference.

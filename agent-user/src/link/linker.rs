@@ -192,34 +192,29 @@ impl Linker {
             }
             _ => self.waiting.due(id),
         }
-        if side == Side::Client {
-            self.note_answer(id, opener, end_ns, bystands);
-        }
-        if side == Side::Client
-            && let Some(request) = of
-        {
-            self.goes_on(request, Some(id), actor, end_ns);
-        }
         match side {
-            Side::Server => self.inferring.request_finished(opener.pid, id, end_ns),
-            Side::Client if bystands => {}
             Side::Client => {
-                self.test_hint(id);
-                self.tell_inference(id);
+                self.note_answer(id, opener, end_ns, bystands);
+                if let Some(request) = of {
+                    self.goes_on(request, Some(id), actor, end_ns);
+                }
+                if !bystands {
+                    self.test_hint(id);
+                    self.tell_inference(id);
+                }
             }
-        }
-        if side == Side::Server {
-            let alone = actor.tid == opener.tid;
-            let process = self.process(opener.pid);
-            process.note_stay(alone);
-            if alone {
-                process.faithful = process.faithful.saturating_add(1);
-            } else if actor.tid != 0 && opener.goroutine == 0 {
-                process.interleaves = true;
+            Side::Server => {
+                self.inferring.request_finished(opener.pid, id, end_ns);
+                let alone = actor.tid == opener.tid;
+                let process = self.process(opener.pid);
+                process.note_stay(alone);
+                if alone {
+                    process.faithful = process.faithful.saturating_add(1);
+                } else if actor.tid != 0 && opener.goroutine == 0 {
+                    process.interleaves = true;
+                }
+                self.settle_claims(id, opener.pid);
             }
-        }
-        if side == Side::Server {
-            self.settle_claims(id, opener.pid);
         }
         self.close(id);
     }

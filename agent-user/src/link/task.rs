@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use super::ladder::{Found, Link};
 use super::linker::Linker;
 use super::record::Parent;
+use super::thread::make_room;
 use super::{ExchangeId, Method, Seen};
 use crate::event::{Actor, Awaited, ConnectionId, Task, TimeNs};
 
@@ -62,17 +63,7 @@ impl Tasks {
     fn entry(&mut self, key: Key, now_ns: TimeNs, limit: usize) -> (&mut Work, u64) {
         let mut evicted = 0;
         if self.table.len() >= limit && !self.table.contains_key(&key) {
-            let mut ages: Vec<(TimeNs, Key)> = self
-                .table
-                .iter()
-                .map(|(key, work)| (work.last_ns, *key))
-                .collect();
-            let drop = (limit / 8).max(1).min(ages.len());
-            ages.select_nth_unstable_by_key(drop - 1, |(last_ns, _)| *last_ns);
-            for (_, key) in &ages[..drop] {
-                self.table.remove(key);
-            }
-            evicted = drop as u64;
+            evicted = make_room(&mut self.table, limit, |work| work.last_ns);
         }
         let work = self.table.entry(key).or_insert_with(|| Work {
             first_ns: now_ns,

@@ -4,6 +4,8 @@
 //! *segment*: whose bytes the thread read last. Bounded by the linker's limit on threads, with
 //! forgetting of the least useful; a forgotten thread loses `exact`, nothing else.
 
+use std::hash::Hash;
+
 use rustc_hash::FxHashMap;
 
 use super::ExchangeId;
@@ -68,7 +70,8 @@ impl Workers {
     pub(super) fn entry(&mut self, worker: Worker, now_ns: u64, limit: usize) -> (&mut Work, u64) {
         let mut evicted = 0;
         if self.table.len() >= limit && !self.table.contains_key(&worker) {
-            evicted = self.make_room(limit);
+            let age = |work: &Work| (!(work.open.is_empty() && work.calls.is_empty()), work.last_ns);
+            evicted = make_room(&mut self.table, limit, age);
         }
         let work = self.table.entry(worker).or_default();
         work.last_ns = now_ns;
@@ -83,27 +86,6 @@ impl Workers {
         self.table.retain(|worker, _| worker.pid != pid);
     }
 
-    /// Drops an eighth at once, so that the cost per new worker stays constant.
-    fn make_room(&mut self, limit: usize) -> u64 {
-        let mut ages: Vec<(bool, u64, Worker)> = self
-            .table
-            .iter()
-            .map(|(worker, work)| {
-                (
-                    !(work.open.is_empty() && work.calls.is_empty()),
-                    work.last_ns,
-                    *worker,
-                )
-            })
-            .collect();
-        let drop = (limit / 8).max(1).min(ages.len());
-        ages.select_nth_unstable_by_key(drop - 1, |(busy, last_ns, _)| (*busy, *last_ns));
-        for (_, _, worker) in &ages[..drop] {
-            self.table.remove(worker);
-        }
-        drop as u64
-    }
-
     #[cfg(test)]
     pub(super) fn most(&self, count: impl Fn(&Work) -> usize) -> usize {
         self.table.values().map(count).max().unwrap_or(0)
@@ -113,6 +95,22 @@ impl Workers {
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
+}
+
+/// Drops an eighth at once, those first in the order of `age`, so that the cost per new entry stays constant. Answers how many
+/// went.
+pub(super) fn make_room<K: Copy + Eq + Hash, V, A: Copy + Ord>(
+    table: &mut FxHashMap<K, V>,
+    limit: usize,
+    age: impl Fn(&V) -> A,
+) -> u64 {
+    let mut ages: Vec<(A, K)> = table.iter().map(|(key, value)| (age(value), *key)).collect();
+    let drop = (limit / 8).max(1).min(ages.len());
+    ages.select_nth_unstable_by_key(drop - 1, |(age, _)| *age);
+    for (_, key) in &ages[..drop] {
+        table.remove(key);
+    }
+    drop as u64
 }
 
 /// Removes the first occurrence; order is kept, since the newest matters.

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::ladder::Link;
 use super::linker::Linker;
-use super::record::{Exchange, Parent};
+use super::record::{Exchange, Parent, Process};
 use super::thread::Worker;
 use super::{ExchangeId, Method};
 use crate::event::{Actor, TimeNs, Wake, Woken};
@@ -169,11 +169,7 @@ impl Linker {
 
     /// Its answer was read. `unclaimed`: nobody has said for whom it was made.
     pub(super) fn note_answer(&mut self, call: ExchangeId, actor: Actor, time_ns: TimeNs, unclaimed: bool) {
-        let Some(wakes) = self
-            .processes
-            .get_mut(&actor.pid)
-            .and_then(|process| process.wakes.as_deref_mut())
-        else {
+        let Some(wakes) = wakes_of(&mut self.processes, actor.pid) else {
             return;
         };
         let mut surplus = None;
@@ -202,11 +198,7 @@ impl Linker {
         let Some(since_ns) = self.exchanges.get(&request).map(|request| request.time_ns) else {
             return;
         };
-        let Some(wakes) = self
-            .processes
-            .get_mut(&woken.pid)
-            .and_then(|process| process.wakes.as_deref_mut())
-        else {
+        let Some(wakes) = wakes_of(&mut self.processes, woken.pid) else {
             return;
         };
         let of_request = |wake: &&Wake| wake.waker != 0 && wake.time_ns >= since_ns;
@@ -270,10 +262,7 @@ impl Linker {
 
     fn settle_ended_before(&mut self, pid: u32, time_ns: TimeNs) {
         loop {
-            let wakes = self
-                .processes
-                .get_mut(&pid)
-                .and_then(|process| process.wakes.as_deref_mut());
+            let wakes = wakes_of(&mut self.processes, pid);
             let due = wakes.and_then(|wakes| wakes.over.pop_front_if(|(_, end_ns)| *end_ns < time_ns));
             let Some((call, _)) = due else { return };
             self.settle_bystander(call, pid);
@@ -282,10 +271,7 @@ impl Linker {
 
     /// It belongs to the request that has waited for it; if that is not known, times may tell.
     fn settle_bystander(&mut self, call: ExchangeId, pid: u32) {
-        let wakes = self
-            .processes
-            .get_mut(&pid)
-            .and_then(|process| process.wakes.as_deref_mut());
+        let wakes = wakes_of(&mut self.processes, pid);
         let found = wakes.and_then(|wakes| wakes.take(call));
         let undecided = |call: &&Exchange| call.parent == Parent::Undecided && !call.decided;
         if self.exchanges.get(&call).filter(undecided).is_none() {
@@ -296,6 +282,11 @@ impl Linker {
         }
         self.tell_inference(call);
     }
+}
+
+/// What is known of the process's wake-ups, where they were wanted.
+fn wakes_of(processes: &mut FxHashMap<u32, Process>, pid: u32) -> Option<&mut Wakes> {
+    processes.get_mut(&pid)?.wakes.as_deref_mut()
 }
 
 /// How long a call may wait for somebody to claim it.

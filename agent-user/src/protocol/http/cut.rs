@@ -9,14 +9,14 @@ use super::head::{self, Framing, Parsed, RequestHead, ResponseHead};
 use super::line::{is_known_method, split_at_space};
 
 /// What is there of a head whose end is missing says nothing about the body: it ends here, and the place is lost.
-pub(super) fn response(whole: &[u8], asked: Asked) -> Parsed<ResponseHead> {
-    match head::response(whole, asked, false) {
-        Parsed::Head(mut head, length) => {
+pub(super) fn response(bytes: &[u8], asked: Asked) -> Parsed<ResponseHead> {
+    closed_off(bytes, |whole| match head::response(whole, asked, false) {
+        Parsed::Head(mut head, _) => {
             head.framing = Framing::None;
-            Parsed::Head(head, length)
+            Parsed::Head(head, bytes.len())
         }
         other => other,
-    }
+    })
 }
 
 pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead> {
@@ -55,7 +55,7 @@ pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead> {
 }
 
 /// Shows `read` the whole lines of a cut-off head with an end behind them.
-pub(super) fn closed_off<T>(bytes: &[u8], read: impl FnOnce(&[u8]) -> Parsed<T>) -> Parsed<T> {
+fn closed_off<T>(bytes: &[u8], read: impl FnOnce(&[u8]) -> Parsed<T>) -> Parsed<T> {
     let Some(newline) = memchr::memrchr(b'\n', bytes) else {
         return Parsed::Partial;
     };

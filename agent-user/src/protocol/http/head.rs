@@ -158,10 +158,7 @@ fn any_response(bytes: &[u8], asked: Asked, cut: bool) -> Parsed<ResponseHead> {
             let head = response_head(code, response.version == Some(0), &fields, asked);
             Parsed::Head(head, length)
         }
-        Ok(Status::Partial) if cut => cut::closed_off(bytes, |whole| match cut::response(whole, asked) {
-            Parsed::Head(head, _) => Parsed::Head(head, bytes.len()),
-            other => other,
-        }),
+        Ok(Status::Partial) if cut => cut::response(bytes, asked),
         Ok(Status::Partial) => Parsed::Partial,
         Err(_) => Parsed::Malformed,
     }
