@@ -52,6 +52,12 @@ pub struct StoreConfig {
     pub join_window_ms: u32,
 }
 
+impl StoreConfig {
+    pub fn join_window_ns(&self) -> u64 {
+        u64::from(self.join_window_ms) * 1_000_000
+    }
+}
+
 /// Upper bounds of Pinpoint's response-time classes; above `slow_ms` is "very slow".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

@@ -1,21 +1,30 @@
-//! Everything the collector itself turned away, lost or repaired, counted by reason and shown by `/api/v1/agents`.
-//! Counters start at zero with the process. Bounded: the reasons are the fixed list below.
+//! Everything the collector itself turned away or lost, counted by reason, and apart from it what is worth a figure and is no
+//! loss; both shown by `/api/v1/agents`. Counters start at zero with the process. Bounded: the names are the fixed lists below.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! losses {
-    ($($(#[doc = $doc:literal])+ $name:ident;)*) => {
+    (
+        losses: $($(#[doc = $doc:literal])+ $name:ident;)*
+        counters: $($(#[doc = $other_doc:literal])+ $other:ident;)*
+    ) => {
         /// One counter a reason.
         #[derive(Debug, Default)]
         pub struct Losses {
             $($(#[doc = $doc])+ pub $name: Counter,)*
+            $($(#[doc = $other_doc])+ pub $other: Counter,)*
         }
 
         impl Losses {
-            /// The counters that are not zero, by reason.
-            pub fn to_map(&self) -> BTreeMap<&'static str, u64> {
+            /// The losses that are not zero, by reason.
+            pub fn by_reason(&self) -> BTreeMap<&'static str, u64> {
                 [$((stringify!($name), self.$name.get()),)*].into_iter().filter(|(_, count)| *count > 0).collect()
+            }
+
+            /// The figures that are no loss and not zero, by name.
+            pub fn counters(&self) -> BTreeMap<&'static str, u64> {
+                [$((stringify!($other), self.$other.get()),)*].into_iter().filter(|(_, count)| *count > 0).collect()
             }
         }
     };
@@ -36,6 +45,7 @@ impl Counter {
 }
 
 losses! {
+    losses:
     /// Spans whose trace id was not 16 bytes or all zero.
     malformed_trace_id;
     /// Spans without a span id.
@@ -60,8 +70,6 @@ losses! {
     batches_refused_disk;
     /// Batches refused because too much waited in memory; the sender keeps and retries them.
     batches_refused_memory;
-    /// Batches that had been stored already and were acknowledged again. Not a loss.
-    batches_repeated;
     /// Sequence numbers forgotten because an agent's batches came with too many holes.
     seen_ranges_forgotten;
     /// Bytes of the write-ahead log skipped at start because they were torn or damaged.
@@ -78,9 +86,8 @@ losses! {
     segment_read_errors;
     /// Attempts to write a segment that failed and are repeated.
     segment_write_errors;
-    /// Merges of small segments that failed; the segments stay as they are. Not a loss.
-    segment_merge_errors;
-    /// Join keys forgotten before their time because the join table was full.
+    /// Entries of the join tables that went for want of room before the span was settled: two ends of one request may stay
+    /// apart. The collector is given more spans than it can join.
     join_table_evictions;
     /// Trace aliases not kept because the table was full.
     alias_table_full;
@@ -90,4 +97,12 @@ losses! {
     agent_table_full;
     /// Instances left out of a node's list because it was full.
     instances_trimmed;
+    counters:
+    /// Batches that had been stored already and were acknowledged again.
+    batches_repeated;
+    /// Merges of small segments that failed; the segments stay as they are.
+    segment_merge_errors;
+    /// Entries of the join tables that went for want of room after the span was settled, in which time the other end comes if
+    /// anybody watches it.
+    join_entries_let_go;
 }

@@ -63,6 +63,7 @@ struct ConnectionLoss {
 struct Collector {
     version: &'static str,
     losses: BTreeMap<&'static str, u64>,
+    counters: BTreeMap<&'static str, u64>,
     spans_stored: u64,
     segments: usize,
     store_bytes: u64,
@@ -81,7 +82,8 @@ pub fn agents(store: &Shared) -> Agents {
             .collect(),
         collector: Collector {
             version: env!("CARGO_PKG_VERSION"),
-            losses: store.losses.to_map(),
+            losses: store.losses.by_reason(),
+            counters: store.losses.counters(),
             spans_stored: figures.spans,
             segments: figures.segments,
             store_bytes: figures.segment_bytes,

@@ -4,13 +4,14 @@
 //! on purpose: guessing; only equal exchange keys and parent ids join here.
 
 use super::node::{Directory, NodeId};
-use super::recent::Recent;
+use super::recent::{Recent, Wait};
 use super::repair::{Repair, Repairs};
 use crate::losses::Losses;
 use crate::span::{Link, Span, SpanId, Text, TraceId};
 use spanhound_proto::v1::{LinkMethod, SpanKind};
 
-/// How long the other end of an exchange may come after the first, at least.
+/// How long the other end of an exchange may come after the first where there is room; the time until a span is settled is
+/// always waited, or counted as a loss.
 pub const WINDOW_NS: u64 = 600_000_000_000;
 
 const MAX_SPANS: usize = 250_000;
@@ -54,10 +55,12 @@ pub struct Joins {
     served: Recent<SpanId, Served>,
     /// Instrumented client spans whose call an agent saw too, as their child.
     represented: Recent<SpanId, ()>,
+    /// Until spans are settled.
+    wait_ns: u64,
 }
 
-impl Default for Joins {
-    fn default() -> Self {
+impl Joins {
+    pub fn new(wait_ns: u64) -> Self {
         Self {
             directory: Directory::default(),
             repairs: Repairs::default(),
@@ -65,11 +68,10 @@ impl Default for Joins {
             exchanges: Recent::new(MAX_SPANS),
             served: Recent::new(MAX_SPANS),
             represented: Recent::new(MAX_SPANS),
+            wait_ns,
         }
     }
-}
 
-impl Joins {
     /// Takes note of a span of the buffer's `generation` and joins what it completes.
     pub fn observe(&mut self, span: &Span, generation: u64, now_unix_ns: u64, losses: &Losses) {
         let node = self.directory.register(span, losses);
@@ -84,6 +86,7 @@ impl Joins {
             peer: span.peer.clone(),
             generation,
         };
+        let wait = self.wait(now_unix_ns, losses);
         if span.parent_span_id != 0 && span.kind == SpanKind::Server {
             self.note_served(
                 span.parent_span_id,
@@ -91,12 +94,12 @@ impl Joins {
                     node,
                     otlp: span.is_otlp(),
                 },
+                now_unix_ns,
                 losses,
             );
         }
         if span.parent_span_id != 0 && span.is_calling() && !span.is_otlp() {
-            self.represented
-                .insert(span.parent_span_id, (), &losses.join_table_evictions);
+            self.represented.insert_waiting(span.parent_span_id, (), &wait);
         }
         if seen.client_end
             && let Some(served) = self.served.get(&span.span_id)
@@ -104,8 +107,7 @@ impl Joins {
             self.directory
                 .learn(&seen.host_name, &seen.peer, &served.node, losses);
         }
-        self.spans
-            .insert(span.span_id, seen, &losses.join_table_evictions);
+        self.spans.insert_waiting(span.span_id, seen, &wait);
         if span.exchange_key != 0 && (span.is_client_end() || span.kind == SpanKind::Server) {
             self.pair(span, now_unix_ns, losses);
         }
@@ -149,8 +151,8 @@ impl Joins {
         } else {
             ends.server = span.span_id;
         }
-        self.exchanges
-            .insert(span.exchange_key, ends, &losses.join_table_evictions);
+        let wait = self.wait(now_unix_ns, losses);
+        self.exchanges.insert_waiting(span.exchange_key, ends, &wait);
         if let (Some(client), Some(server)) = (
             self.spans.get(&ends.client).cloned(),
             self.spans.get(&ends.server).cloned(),
@@ -177,6 +179,7 @@ impl Joins {
                 node: server.node.clone(),
                 otlp: false,
             },
+            now_unix_ns,
             losses,
         );
         // Both carry the same header: the server span belongs below the client span, not beside it.
@@ -200,7 +203,16 @@ impl Joins {
         }
     }
 
-    fn note_served(&mut self, client: SpanId, served: Served, losses: &Losses) {
+    fn wait<'a>(&self, now_unix_ns: u64, losses: &'a Losses) -> Wait<'a> {
+        Wait {
+            now_ns: now_unix_ns,
+            wait_ns: self.wait_ns,
+            early: &losses.join_table_evictions,
+            later: &losses.join_entries_let_go,
+        }
+    }
+
+    fn note_served(&mut self, client: SpanId, served: Served, now_unix_ns: u64, losses: &Losses) {
         if let Some(client) = self.spans.get(&client).filter(|client| client.client_end) {
             self.directory
                 .learn(&client.host_name, &client.peer, &served.node, losses);
@@ -208,6 +220,7 @@ impl Joins {
         if served.otlp && self.served.get(&client).is_some_and(|known| !known.otlp) {
             return;
         }
-        self.served.insert(client, served, &losses.join_table_evictions);
+        let wait = self.wait(now_unix_ns, losses);
+        self.served.insert_waiting(client, served, &wait);
     }
 }

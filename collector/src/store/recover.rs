@@ -72,7 +72,7 @@ fn recover(config: &Config, now_unix_ns: u64, losses: &Losses) -> io::Result<(St
         .max(manifest.written_generation)
         + 1;
     let written = manifest.written_generation;
-    let mut state = State::new(manifest, next);
+    let mut state = State::new(manifest, next, config.store.join_window_ns());
     manifest::read_repairs(directory, losses, |time, repairs| {
         state.joins.repairs.restore(&repairs, time, losses);
     })?;
@@ -148,10 +148,12 @@ fn remember_recent(directory: &Path, state: &mut State, now_unix_ns: u64, losses
         .filter(|segment| segment.last_start_unix_ns >= from_ns)
         .collect();
     recent.sort_by_key(|segment| segment.last_start_unix_ns);
+    // They were settled before they were written: what there is no room for is no loss.
+    let uncounted = Losses::default();
     for segment in recent {
         let read = read::all_spans(directory, segment, |span| {
             if span.start_unix_ns >= from_ns {
-                state.joins.observe(&span, 0, now_unix_ns, losses);
+                state.joins.observe(&span, 0, now_unix_ns, &uncounted);
             }
         });
         if let Err(error) = read {

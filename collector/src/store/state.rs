@@ -34,12 +34,12 @@ pub struct State {
 }
 
 impl State {
-    pub fn new(manifest: Manifest, first_generation: u64) -> Self {
+    pub fn new(manifest: Manifest, first_generation: u64, join_wait_ns: u64) -> Self {
         Self {
             active: Generation::new(first_generation),
             sealed: VecDeque::new(),
             frozen: Vec::new(),
-            joins: Joins::default(),
+            joins: Joins::new(join_wait_ns),
             seen: manifest.seen,
             agents: manifest.agents,
             segments: manifest.segments.into_iter().map(Arc::new).collect(),

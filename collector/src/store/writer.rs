@@ -143,7 +143,7 @@ impl Writer {
 
     fn tick(&mut self) {
         let now_unix_ns = (self.shared.clock)();
-        let window_ns = u64::from(self.shared.config.store.join_window_ms) * 1_000_000;
+        let window_ns = self.shared.config.store.join_window_ns();
         {
             let mut state = self.shared.write();
             let state = &mut *state;

@@ -287,6 +287,6 @@ export function agents(_range, _query, now_ms) {
       }),
       agent("c03d55", "shop-c", { alive: false, last_seen_ms: now_ms - 640_000 }),
     ],
-    collector: { losses: { ingest_queue_full: 0, rollup_late: 0 }, spans_stored: 3_310_204, segments: 41, store_bytes: 118_220_800, buffered_spans: 4211, buffered_bytes: 1_380_000 },
+    collector: { losses: { ingest_queue_full: 0, rollup_late: 0 }, counters: { batches_repeated: 2 }, spans_stored: 3_310_204, segments: 41, store_bytes: 118_220_800, buffered_spans: 4211, buffered_bytes: 1_380_000 },
   };
 }

@@ -232,6 +232,7 @@ function CollectorCard({ collector }: { collector: Agents["collector"] }): JSX.E
       </dl>
       <h3>Losses</h3>
       <Losses losses={collector.losses} />
+      <Counters counters={collector.counters} />
     </section>
   );
 }

@@ -216,6 +216,7 @@ export interface Agents {
   agents: Agent[];
   collector: {
     losses: Record<string, number>;
+    counters: Record<string, number>;
     spans_stored: number;
     segments: number;
     store_bytes: number;
