@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// Stores the spans of Spanhound's agents, answers queries and serves the page.
 ///
@@ -30,11 +31,19 @@ struct Arguments {
     store: Option<PathBuf>,
 }
 
+/// A level in `SPANHOUND_LOG` is for this program's own words; directives are for whom they name.
+fn log_filter() -> EnvFilter {
+    let said = std::env::var("SPANHOUND_LOG").unwrap_or_else(|_| "info".to_owned());
+    if said.contains(['=', ',']) {
+        EnvFilter::new(said)
+    } else {
+        EnvFilter::new(format!("warn,spanhound_collector={said}"))
+    }
+}
+
 fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(log_filter())
         .with_writer(std::io::stderr)
         .init();
     match start(Arguments::parse()) {

@@ -39,7 +39,7 @@ impl Collector {
             ])
             .arg(store);
         command
-            .env_remove("RUST_LOG")
+            .env_remove("SPANHOUND_LOG")
             .env("NO_COLOR", "1")
             .stderr(Stdio::piped());
         command
