@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::export::BufferSettings;
 use crate::export::otlp::Transport;
 use crate::kernel::TierChoice;
 
@@ -29,6 +30,8 @@ pub enum ConfigError {
 pub struct Config {
     pub collector: CollectorConfig,
     pub otlp: OtlpConfig,
+    /// What waits while their receivers are away.
+    pub buffer: BufferSettings,
     pub capture: CaptureConfig,
     pub select: SelectConfig,
     pub privacy: PrivacyConfig,
@@ -39,8 +42,6 @@ pub struct Config {
 pub struct CollectorConfig {
     /// Where the collector takes batches; empty for none.
     pub url: String,
-    /// Batches kept while it is away.
-    pub buffer_bytes: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -98,7 +99,6 @@ impl Default for CollectorConfig {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:4316".to_owned(),
-            buffer_bytes: 16 * 1024 * 1024,
         }
     }
 }
@@ -140,8 +140,11 @@ impl Config {
         if self.collector.url.is_empty() && self.otlp.url.is_empty() {
             return contradiction("neither collector.url nor otlp.url says where spans should go");
         }
-        if self.collector.buffer_bytes < 64 * 1024 {
-            return contradiction("collector.buffer_bytes must be at least 65536");
+        if self.buffer.memory_bytes < 64 * 1024 {
+            return contradiction("buffer.memory_bytes must be at least 65536");
+        }
+        if self.buffer.disk_bytes < 1024 * 1024 && !self.buffer.directory.as_os_str().is_empty() {
+            return contradiction("buffer.disk_bytes must be at least 1048576, or buffer.directory empty");
         }
         if self.capture.ring_bytes < 64 * 1024 || self.capture.ring_bytes > 1 << 30 {
             return contradiction("capture.ring_bytes must be between 65536 and 1073741824");
@@ -183,6 +186,19 @@ mod tests {
         assert_eq!(parse(shown).unwrap(), Config::default());
     }
 
+    /// The text of the file a Kubernetes object brings along.
+    #[test]
+    fn what_deploy_configures_is_valid() {
+        let object = include_str!("../../deploy/kubernetes/agent.yaml");
+        let (_, rest) = object.split_once("agent.toml: |\n").unwrap();
+        let (text, _) = rest.split_once("\n---").unwrap();
+        let config = parse(text).unwrap();
+        config.check().unwrap();
+        assert_eq!(config.collector.url, "http://spanhound-collector:4316");
+        let mounted = format!("mountPath: {}", config.buffer.directory.display());
+        assert!(object.contains(&mounted), "{mounted}");
+    }
+
     #[test]
     fn unknown_keys_and_wrong_types_are_named() {
         let error = parse("[capture]\nring_byte = 1").unwrap_err().to_string();
@@ -202,7 +218,8 @@ mod tests {
             "[capture]\nring_bytes = 1",
             "[capture]\nconnections = 0",
             "[[select.exclude]]",
-            "[collector]\nbuffer_bytes = 1",
+            "[buffer]\nmemory_bytes = 1",
+            "[buffer]\ndisk_bytes = 1",
         ] {
             assert!(
                 matches!(parse(text).unwrap().check(), Err(ConfigError::Contradiction(_))),

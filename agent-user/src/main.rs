@@ -94,10 +94,19 @@ impl RunArgs {
     }
 }
 
+/// A level in `SPANHOUND_LOG` is for this program's own words; directives are for whom they name.
+fn log_filter() -> EnvFilter {
+    let said = std::env::var("SPANHOUND_LOG").unwrap_or_else(|_| "info".to_owned());
+    if said.contains(['=', ',']) {
+        EnvFilter::new(said)
+    } else {
+        EnvFilter::new(format!("warn,spanhound_agent={said}"))
+    }
+}
+
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("SPANHOUND_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(log_filter())
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();

@@ -160,6 +160,21 @@ mod tests {
         Config::default().check().unwrap();
     }
 
+    /// The text of the file a Kubernetes object brings along.
+    #[test]
+    fn what_deploy_configures_is_valid() {
+        let object = include_str!("../../deploy/kubernetes/collector.yaml");
+        let (_, rest) = object.split_once("collector.toml: |\n").unwrap();
+        let (text, _) = rest.split_once("\n---").unwrap();
+        let config = parse(text);
+        config.check().unwrap();
+        let mounted = format!("mountPath: {}", config.store.directory.display());
+        assert!(object.contains(&mounted), "{mounted}");
+        for port in [config.grpc_listen.port(), config.http_listen.port()] {
+            assert!(object.contains(&format!("containerPort: {port}")), "{port}");
+        }
+    }
+
     #[test]
     fn unknown_names_and_contradictions_are_refused() {
         assert!(toml::from_str::<Config>("grpc_lisen = '127.0.0.1:1'").is_err());

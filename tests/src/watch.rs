@@ -106,8 +106,11 @@ impl Watch {
         std::fs::write(
             &configuration,
             format!(
-                "[collector]\nurl = \"http://127.0.0.1:{}\"\n[select]\nexclude_pids = {:?}\n{}",
-                self.grpc_port, self.exclude_pids, self.agent_configuration
+                "[collector]\nurl = \"http://127.0.0.1:{}\"\n[buffer]\ndirectory = {:?}\n[select]\nexclude_pids = {:?}\n{}",
+                self.grpc_port,
+                stage.subdirectory("buffer", None)?,
+                self.exclude_pids,
+                self.agent_configuration
             ),
         )?;
         let mut command = Command::new(&self.binaries.agent);

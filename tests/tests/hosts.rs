@@ -134,7 +134,7 @@ fn start_agent(stage: &mut Stage, watch: &Watch, service: &str) -> Result<u32> {
     std::fs::write(
         &configuration,
         format!(
-            "[collector]\nurl = \"http://127.0.0.1:{}\"\n[capture]\nring_bytes = 67108864\n\
+            "[collector]\nurl = \"http://127.0.0.1:{}\"\n[buffer]\ndirectory = \"\"\n[capture]\nring_bytes = 67108864\n\
              [[select.include]]\nservice = {service:?}\n",
             watch.grpc_port
         ),

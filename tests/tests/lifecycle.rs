@@ -184,6 +184,32 @@ fn what_happens_while_the_collector_is_away_arrives_when_it_is_back() {
 }
 
 #[test]
+fn what_a_stopping_agent_cannot_hand_over_the_next_one_does() {
+    if !can_run("the_next_agent_hands_over", &KERNEL) {
+        return;
+    }
+    let mut stage = Stage::open("test-hand-over").unwrap();
+    let port = static_nginx(&mut stage).unwrap();
+    let mut watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
+    watch.only(&["/usr/sbin/nginx"]);
+    watch.start(&mut stage).unwrap();
+    stage.stop_with(COLLECTOR, Signal::Kill).unwrap();
+    requests(port, "/before-the-stop", 300).unwrap();
+    stage.stop_with(AGENT, Signal::Terminate).unwrap();
+    let kept = stage.directory().join("buffer/collector");
+    assert!(kept.exists(), "{}", stage.last_words(AGENT));
+    watch.start_collector(&mut stage).unwrap();
+    watch.start_agent(&mut stage).unwrap();
+    until("the spans of the agent before arrive", || {
+        Ok(nginx_spans(&watch)? >= 300)
+    })
+    .unwrap();
+    assert_eq!(nginx_spans(&watch).unwrap(), 300, "each once");
+    assert_eq!(watch.losses().unwrap(), []);
+    assert!(!kept.exists());
+}
+
+#[test]
 fn garbage_on_a_watched_socket_disturbs_nobody() {
     if !can_run("garbage_on_a_watched_socket", &KERNEL) {
         return;

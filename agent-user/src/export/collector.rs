@@ -1,6 +1,6 @@
 //! To a Spanhound collector, by gRPC: in order, each batch until it is acknowledged.
 //!
-//! Enters: requests. Leaves: `Ingest.Send` calls. Bounded: [`Settings::buffer_bytes`] of unacknowledged requests. A batch
+//! Enters: requests. Leaves: `Ingest.Send` calls. Bounded: its [`Buffer`]. A batch
 //! keeps its number over retries, so the collector stores it once. Deliberately absent: anything about the store.
 
 use std::sync::Arc;
@@ -13,17 +13,10 @@ use tonic::Code;
 
 use super::grpc::{BadUrl, Method};
 use super::outbox::{Courier, Delivered, Failure, Outbox};
-use super::{Counters, Request};
+use super::{Buffer, Counters, Request};
 use crate::batch::{Batch, wire};
 
 const SEND: &str = "/spanhound.v1.Ingest/Send";
-
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `http://host:port`.
-    pub url: String,
-    pub buffer_bytes: usize,
-}
 
 pub struct Exporter(Outbox<Collector>);
 
@@ -41,7 +34,8 @@ impl Encoder {
     pub fn new(sender: wire::Sender) -> Self {
         Self {
             wire: wire::Encoder::new(sender),
-            sequence: 0,
+            // 0 stands for a batch without a number, which is not recognised when it is sent again.
+            sequence: 1,
         }
     }
 }
@@ -61,17 +55,12 @@ impl super::Encoder for Encoder {
 impl Exporter {
     /// # Errors
     ///
-    /// When the URL cannot be read. A collector that is away is no error.
-    pub fn new(settings: &Settings, counters: Arc<Counters>) -> Result<Self, BadUrl> {
+    /// When the URL (`http://host:port`) cannot be read. A collector that is away is no error.
+    pub fn new(url: &str, buffer: Buffer, counters: Arc<Counters>) -> Result<Self, BadUrl> {
         let courier = Collector {
-            send: Method::new(&settings.url, SEND)?,
+            send: Method::new(url, SEND)?,
         };
-        Ok(Self(Outbox::new(
-            courier,
-            &settings.url,
-            settings.buffer_bytes,
-            counters,
-        )))
+        Ok(Self(Outbox::new(courier, url, buffer, counters)))
     }
 
     pub async fn run(self, requests: mpsc::Receiver<Request>) {

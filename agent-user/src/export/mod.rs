@@ -1,14 +1,15 @@
 //! Export: batches leave the host.
 //!
 //! Enters: [`Batch`]es, through one bounded channel an exporter. Leaves: gRPC calls to a collector, OTLP to anything that
-//! speaks it. Bounded: batches queued and bytes buffered while the other end is away; what does not fit is counted
-//! ([`Counters`]) and given up, oldest first. Deliberately absent: any change to what a span says.
+//! speaks it. Bounded: batches queued, and bytes buffered in memory and on disk while the other end is away; what does not
+//! fit is counted ([`Counters`]) and given up, oldest first. Deliberately absent: any change to what a span says.
 
 pub mod collector;
 mod grpc;
 pub mod otlp;
 mod outbox;
 mod retry;
+mod spool;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use crate::batch::Batch;
 
 pub use grpc::BadUrl;
+pub use spool::{Buffer, Buffers, Settings as BufferSettings};
 
 /// Requests that may wait for an exporter to take them up; it does so at once, whatever the other end does.
 pub const QUEUE_REQUESTS: usize = 8;
@@ -32,6 +34,8 @@ pub struct Counters {
     pub spans_given_up: AtomicU64,
     /// Spans the other end refused for good.
     pub spans_refused: AtomicU64,
+    /// Bytes of requests that waited on disk and cannot be read any more.
+    pub spool_unreadable_bytes: AtomicU64,
     /// Calls that failed and were tried again.
     pub retries: AtomicU64,
 }

@@ -1,11 +1,12 @@
 //! What every exporter shares: keep batches in order, try until they are taken, give up the oldest when there are too many.
 //!
 //! Enters: requests, through a channel. Leaves: the same, through a [`Courier`], one at a time. Bounded: bytes of requests
-//! that wait; they are taken in while another is under way, so the channel need not hold many. Deliberately absent: the
-//! disk; what waits dies with the agent, and is counted.
+//! that wait; they are taken in while another is under way, so the channel need not hold many. Those memory has no room
+//! for, and those left when the agent stops, wait on disk where there is a [`Spool`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::retry::Backoff;
+use super::spool::{Buffer, Spool};
 use super::{Counters, Request};
 
 /// How long a stopping agent goes on trying to hand over what it has.
@@ -42,7 +44,9 @@ pub(super) struct Outbox<C> {
     /// The other end, for the log.
     url: String,
     counters: Arc<Counters>,
-    buffer_bytes: usize,
+    memory_bytes: usize,
+    /// Older than what waits in memory.
+    spool: Option<Spool>,
     /// Oldest first, without the one under way.
     waiting: VecDeque<Request>,
     waiting_bytes: usize,
@@ -53,16 +57,18 @@ pub(super) struct Outbox<C> {
 enum Doing {
     Nothing,
     Delivering(Request, JoinHandle<Delivered>),
-    Pausing(Instant),
+    /// Until the same request is tried again.
+    Pausing(Request, Instant),
 }
 
 impl<C: Courier> Outbox<C> {
-    pub(super) fn new(courier: C, url: &str, buffer_bytes: usize, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(courier: C, url: &str, buffer: Buffer, counters: Arc<Counters>) -> Self {
         Self {
             courier,
             url: url.to_owned(),
             counters,
-            buffer_bytes,
+            memory_bytes: buffer.memory_bytes,
+            spool: buffer.spool,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             away: false,
@@ -94,34 +100,65 @@ impl<C: Courier> Outbox<C> {
             }
         };
         if timeout(FAREWELL, farewell).await.is_err() {
-            let under_way = match &doing {
-                Doing::Delivering(request, _) => Some(request),
-                _ => None,
-            };
-            let waiting = under_way.into_iter().chain(&self.waiting);
-            let spans: usize = waiting.map(|waiting| waiting.spans).sum();
-            Counters::add(&self.counters.spans_given_up, spans);
-            warn!(
-                url = self.url,
-                spans, "stopping with spans the other end did not take"
-            );
+            self.put_away(doing);
         }
+    }
+
+    /// What the other end did not take before the agent stops is kept on disk, or given up.
+    fn put_away(&mut self, doing: Doing) {
+        let given_up_before = self.counters.spans_given_up.load(Ordering::Relaxed);
+        if let Doing::Delivering(request, _) | Doing::Pausing(request, _) = doing {
+            self.spill(&request);
+        }
+        while let Some(oldest) = self.take_oldest_in_memory() {
+            self.spill(&oldest);
+        }
+        let given_up = self.counters.spans_given_up.load(Ordering::Relaxed) - given_up_before;
+        warn!(
+            url = self.url,
+            given_up,
+            "stopping with spans the other end did not take; where there is a buffer on disk it keeps them"
+        );
     }
 
     fn keep(&mut self, request: Request) {
         self.waiting_bytes += request.bytes.len();
         self.waiting.push_back(request);
-        self.make_room();
-    }
-
-    fn make_room(&mut self) {
-        while self.waiting_bytes > self.buffer_bytes && self.waiting.len() > 1 {
-            let Some(oldest) = self.take_oldest() else { return };
-            Counters::add(&self.counters.spans_given_up, oldest.spans);
+        while self.waiting_bytes > self.memory_bytes && self.waiting.len() > 1 {
+            let Some(oldest) = self.take_oldest_in_memory() else {
+                return;
+            };
+            self.spill(&oldest);
         }
     }
 
+    /// To disk, or it is given up.
+    fn spill(&mut self, request: &Request) {
+        let given_up = match self.spool.as_mut().map(|spool| spool.put(request)) {
+            Some(Ok(dropped)) => dropped,
+            Some(Err(error)) => {
+                debug!(url = self.url, %error, "cannot keep spans on disk");
+                request.spans
+            }
+            None => request.spans,
+        };
+        Counters::add(&self.counters.spans_given_up, given_up);
+    }
+
     fn take_oldest(&mut self) -> Option<Request> {
+        if let Some(spool) = &mut self.spool {
+            let oldest = spool.take();
+            self.counters
+                .spool_unreadable_bytes
+                .fetch_add(spool.take_unreadable_bytes(), Ordering::Relaxed);
+            if oldest.is_some() {
+                return oldest;
+            }
+        }
+        self.take_oldest_in_memory()
+    }
+
+    fn take_oldest_in_memory(&mut self) -> Option<Request> {
         let oldest = self.waiting.pop_front()?;
         self.waiting_bytes -= oldest.bytes.len();
         Some(oldest)
@@ -132,25 +169,29 @@ impl<C: Courier> Outbox<C> {
         if matches!(doing, Doing::Nothing)
             && let Some(oldest) = self.take_oldest()
         {
-            let delivery = tokio::spawn(self.courier.deliver(oldest.bytes.clone()));
-            *doing = Doing::Delivering(oldest, delivery);
+            *doing = self.deliver(oldest);
         }
+    }
+
+    fn deliver(&self, request: Request) -> Doing {
+        let delivery = tokio::spawn(self.courier.deliver(request.bytes.clone()));
+        Doing::Delivering(request, delivery)
     }
 
     /// After what was done came to its end.
     fn go_on(&mut self, doing: &mut Doing, outcome: Option<Delivered>, backoff: &mut Backoff) {
-        let done = std::mem::replace(doing, Doing::Nothing);
-        let (Doing::Delivering(request, _), Some(outcome)) = (done, outcome) else {
-            return;
+        *doing = match (std::mem::replace(doing, Doing::Nothing), outcome) {
+            (Doing::Pausing(request, _), _) => self.deliver(request),
+            (Doing::Delivering(request, _), Some(outcome)) => {
+                if self.note(&request, outcome) {
+                    backoff.after_success();
+                    Doing::Nothing
+                } else {
+                    Doing::Pausing(request, Instant::now() + backoff.after_failure())
+                }
+            }
+            (other, _) => other,
         };
-        if self.note(&request, outcome) {
-            backoff.after_success();
-            return;
-        }
-        self.waiting_bytes += request.bytes.len();
-        self.waiting.push_front(request);
-        self.make_room();
-        *doing = Doing::Pausing(Instant::now() + backoff.after_failure());
     }
 
     /// Counts what became of a request; true when it need not be tried again.
@@ -190,7 +231,7 @@ impl<C: Courier> Outbox<C> {
 async fn done(doing: &mut Doing) -> Option<Delivered> {
     match doing {
         Doing::Nothing => std::future::pending().await,
-        Doing::Pausing(until) => {
+        Doing::Pausing(_, until) => {
             sleep_until(*until).await;
             None
         }
@@ -204,8 +245,9 @@ async fn done(doing: &mut Doing) -> Option<Delivered> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
+    use std::path::PathBuf;
 
+    use super::super::spool::{Buffers, Settings};
     use super::*;
 
     /// Fails the first so many times, then takes everything.
@@ -240,14 +282,24 @@ mod tests {
         }
     }
 
-    async fn run(failures: u32, buffer_bytes: usize, requests: u8) -> (Vec<u8>, Arc<Counters>) {
+    /// In memory only.
+    fn memory(memory_bytes: usize) -> Buffer {
+        Buffers::open(&Settings {
+            memory_bytes,
+            directory: PathBuf::new(),
+            ..Settings::default()
+        })
+        .of("test")
+    }
+
+    async fn run(failures: u32, buffer: Buffer, requests: u8) -> (Vec<u8>, Arc<Counters>) {
         let delivered = Arc::default();
         let counters: Arc<Counters> = Arc::default();
         let courier = Flaky {
             failures: failures.into(),
             delivered: Arc::clone(&delivered),
         };
-        let outbox = Outbox::new(courier, "test", buffer_bytes, counters.clone());
+        let outbox = Outbox::new(courier, "test", buffer, counters.clone());
         let (sender, receiver) = mpsc::channel(64);
         for number in 0..requests {
             sender.send(request(number)).await.unwrap();
@@ -265,21 +317,45 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_waited_is_delivered_in_order_once_the_other_end_is_back() {
-        let (order, counters) = run(3, 1_000, 5).await;
+        let (order, counters) = run(3, memory(1_000), 5).await;
         assert_eq!(order, [0, 1, 2, 3, 4]);
         assert_eq!(counters.retries.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_make_room_when_too_much_waits() {
-        let (order, _) = run(1, 25, 6).await;
-        assert_eq!(order, [4, 5]);
+        let (order, counters) = run(1, memory(25), 6).await;
+        // The first is under way and needs no room.
+        assert_eq!(order, [0, 4, 5]);
+        assert_eq!(counters.spans_given_up.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stopping_agent_does_not_wait_for_ever() {
-        let (order, counters) = run(u32::MAX, 1_000, 2).await;
+        let (order, counters) = run(u32::MAX, memory(1_000), 2).await;
         assert!(order.is_empty() && counters.retries.load(Ordering::Relaxed) > 2);
+        assert_eq!(counters.spans_given_up.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_memory_and_time_do_not_allow_for_waits_on_disk_for_the_next_run() {
+        let directory = std::env::temp_dir().join(format!("spanhound-outbox-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        let settings = Settings {
+            memory_bytes: 25,
+            directory: directory.clone(),
+            ..Settings::default()
+        };
+        let buffer = || Buffers::open(&settings).of("test");
+        let (order, counters) = run(u32::MAX, buffer(), 6).await;
+        assert!(order.is_empty());
+        assert_eq!(counters.spans_given_up.load(Ordering::Relaxed), 0);
+        let (mut order, counters) = run(1, buffer(), 0).await;
+        order.sort_unstable();
+        assert_eq!(order, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(counters.spans_sent.load(Ordering::Relaxed), 6);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     /// Takes an hour for each.
@@ -298,7 +374,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_are_taken_in_while_one_is_under_way() {
         let counters: Arc<Counters> = Arc::default();
-        let outbox = Outbox::new(Slow, "test", 100, counters.clone());
+        let outbox = Outbox::new(Slow, "test", memory(100), counters.clone());
         let (sender, receiver) = mpsc::channel(1);
         let running = tokio::spawn(outbox.run(receiver));
         for number in 0..50 {

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use crate::batch::{Batch, wire};
 use crate::config::Config;
-use crate::export::{BadUrl, Door, collector, otlp};
+use crate::export::{BadUrl, Buffers, Door, collector, otlp};
 use crate::health::{HookReport, Snapshot};
 use crate::kernel::{Capture, CaptureError, Settings};
 use crate::process::{Directory, Procfs};
@@ -70,9 +70,11 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         run_id: seed,
         agent: host::agent(&procfs.boot_id()),
     };
+    // Held until the last exporter is done: the directory is this agent's own.
+    let buffers = Buffers::open(&config.buffer);
     let (doors, exporters) = {
         let _inside = runtime.enter();
-        exporters(config, &sender)?
+        exporters(config, &sender, &buffers)?
     };
     let capture = Capture::start(&capture_settings(config))?;
     let stop = stop_on_signal(&runtime);
@@ -103,22 +105,20 @@ pub fn run(config: &Config) -> Result<(), RunError> {
 
 type Exporters = (Vec<Door>, Vec<JoinHandle<()>>);
 
-fn exporters(config: &Config, sender: &wire::Sender) -> Result<Exporters, RunError> {
+fn exporters(config: &Config, sender: &wire::Sender, buffers: &Buffers) -> Result<Exporters, RunError> {
     let (mut doors, mut tasks) = (Vec::new(), Vec::new());
-    if !config.collector.url.is_empty() {
+    let url = &config.collector.url;
+    if !url.is_empty() {
         let (door, requests) = Door::new("collector", Box::new(collector::Encoder::new(sender.clone())));
-        let settings = collector::Settings {
-            url: config.collector.url.clone(),
-            buffer_bytes: config.collector.buffer_bytes,
-        };
-        let exporter =
-            collector::Exporter::new(&settings, door.counters.clone()).map_err(RunError::CollectorUrl)?;
+        let exporter = collector::Exporter::new(url, buffers.of(door.name), door.counters.clone())
+            .map_err(RunError::CollectorUrl)?;
         tasks.push(tokio::spawn(exporter.run(requests)));
         doors.push(door);
     }
-    if !config.otlp.url.is_empty() {
+    let (url, transport) = (&config.otlp.url, config.otlp.transport);
+    if !url.is_empty() {
         let (door, requests) = Door::new("otlp", Box::new(otlp::Encoder::new(sender.agent.clone())));
-        let exporter = otlp::Exporter::new(&config.otlp.url, config.otlp.transport, door.counters.clone())
+        let exporter = otlp::Exporter::new(url, transport, buffers.of(door.name), door.counters.clone())
             .map_err(RunError::OtlpUrl)?;
         tasks.push(tokio::spawn(exporter.run(requests)));
         doors.push(door);
@@ -280,11 +280,12 @@ impl Agent {
         }
         for door in &self.doors {
             let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-            let (given_up, refused, sent, retries) = door_names(door.name);
-            ledger.set(given_up, load(&door.counters.spans_given_up));
-            ledger.set(refused, load(&door.counters.spans_refused));
-            counters.push((sent, load(&door.counters.spans_sent)));
-            counters.push((retries, load(&door.counters.retries)));
+            let names = DoorNames::of(door.name);
+            ledger.set(names.given_up, load(&door.counters.spans_given_up));
+            ledger.set(names.refused, load(&door.counters.spans_refused));
+            ledger.set(names.unreadable, load(&door.counters.spool_unreadable_bytes));
+            counters.push((names.sent, load(&door.counters.spans_sent)));
+            counters.push((names.retries, load(&door.counters.retries)));
         }
         let hooks = self.capture.hooks().iter().map(|hook| HookReport {
             event: hook.event.to_owned(),
@@ -304,19 +305,32 @@ impl Agent {
     }
 }
 
-fn door_names(door: &str) -> (&'static str, &'static str, &'static str, &'static str) {
-    match door {
-        "otlp" => (
-            "otlp_spans_given_up",
-            "otlp_spans_refused",
-            "otlp_spans_sent",
-            "otlp_retries",
-        ),
-        _ => (
-            "collector_spans_given_up",
-            "collector_spans_refused",
-            "collector_spans_sent",
-            "collector_retries",
-        ),
+/// Under which an exporter's counters stand in the ledger and among the counters.
+struct DoorNames {
+    given_up: &'static str,
+    refused: &'static str,
+    unreadable: &'static str,
+    sent: &'static str,
+    retries: &'static str,
+}
+
+impl DoorNames {
+    fn of(door: &str) -> Self {
+        match door {
+            "otlp" => Self {
+                given_up: "otlp_spans_given_up",
+                refused: "otlp_spans_refused",
+                unreadable: "otlp_spool_unreadable_bytes",
+                sent: "otlp_spans_sent",
+                retries: "otlp_retries",
+            },
+            _ => Self {
+                given_up: "collector_spans_given_up",
+                refused: "collector_spans_refused",
+                unreadable: "collector_spool_unreadable_bytes",
+                sent: "collector_spans_sent",
+                retries: "collector_retries",
+            },
+        }
     }
 }

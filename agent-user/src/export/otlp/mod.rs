@@ -1,6 +1,6 @@
 //! To any OpenTelemetry backend, by OTLP: HTTP/protobuf (`/v1/traces`) or gRPC (OTLP specification 1.9).
 //!
-//! Enters: requests. Leaves: the same, taken or refused. Bounded: [`BUFFER_BYTES`] of requests the backend did not take yet. Retries as
+//! Enters: requests. Leaves: the same, taken or refused. Bounded: its [`Buffer`] of requests the backend did not take yet. Retries as
 //! the specification asks: on 429, 502, 503, 504 and on gRPC's retryable codes. Deliberately absent: health; OTLP has no
 //! place for it.
 
@@ -16,11 +16,10 @@ use tonic::Code;
 
 use super::grpc::{BadUrl, Method};
 use super::outbox::{Courier, Delivered, Failure, Outbox};
-use super::{Counters, Request};
+use super::{Buffer, Counters, Request};
 
 pub use encode::Encoder;
 
-const BUFFER_BYTES: usize = 8 * 1024 * 1024;
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
@@ -52,12 +51,17 @@ impl Exporter {
     /// # Errors
     ///
     /// When the URL cannot be read. A backend that is away is no error.
-    pub fn new(url: &str, transport: Transport, counters: Arc<Counters>) -> Result<Self, BadUrl> {
+    pub fn new(
+        url: &str,
+        transport: Transport,
+        buffer: Buffer,
+        counters: Arc<Counters>,
+    ) -> Result<Self, BadUrl> {
         let client = match transport {
             Transport::Http => Client::Http(Box::new(http::Poster::new(url)?)),
             Transport::Grpc => Client::Grpc(Box::new(Method::new(url, EXPORT)?)),
         };
-        Ok(Self(Outbox::new(Backend { client }, url, BUFFER_BYTES, counters)))
+        Ok(Self(Outbox::new(Backend { client }, url, buffer, counters)))
     }
 
     pub async fn run(self, requests: mpsc::Receiver<Request>) {

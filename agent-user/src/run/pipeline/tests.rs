@@ -352,10 +352,10 @@ fn the_ledgers_description_has_a_line_for_every_loss_and_no_other() {
     let kernel = spanhound_common::Loss::ALL.iter().map(|loss| loss.name());
     let rooms = FlowLosses::default().named().map(|(name, _)| name);
     let own = pipeline.ledger.totals().into_iter().map(|(name, _)| name);
-    let doors = ["collector", "otlp"].map(crate::run::door_names);
+    let doors = ["collector", "otlp"].map(crate::run::DoorNames::of);
     let doors = doors
-        .into_iter()
-        .flat_map(|(given_up, refused, ..)| [given_up, refused]);
+        .iter()
+        .flat_map(|names| [names.given_up, names.refused, names.unreadable]);
     let counted: BTreeSet<_> = kernel.chain(rooms).chain(own).chain(doors).collect();
     let described: BTreeSet<_> = text
         .lines()
