@@ -104,11 +104,8 @@ impl Linker {
         }
         let link = match answer.parent.map(ExchangeId) {
             Some(parent) if self.exchanges.contains_key(&parent) => {
-                let method = if exchange.hint == Some(parent) {
-                    exchange.hinted_by
-                } else {
-                    Method::Inference
-                };
+                let hint = exchange.hint.filter(|(hinted, _)| *hinted == parent);
+                let method = hint.map_or(Method::Inference, |(_, by)| by.method());
                 self.placed(id, parent);
                 Link::inferred(parent, method, answer.probability)
             }

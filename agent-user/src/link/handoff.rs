@@ -5,6 +5,8 @@
 //! hindsight who worked. Where even that does not tell, the [`Order`] in which work was read is a hint for inference.
 //! Bounded: calls remembered for each thread. Deliberately absent: threads seen to work for two requests at once.
 
+use smallvec::SmallVec;
+
 use super::ladder::Link;
 use super::linker::Linker;
 use super::order::{Kind, Order};
@@ -29,6 +31,8 @@ impl Linker {
         let mut turns = process.turns;
         let loops = process.order.is_some();
         let work = self.thread(actor, time_ns);
+        let upon = work.segment.current(turns).filter(|read| read.fresh);
+        let upon = upon.and_then(|read| read.answers);
         work.segment.answered(request, &mut turns);
         let calls = match (loops, work.interleaves) {
             (true, false) => std::mem::take(&mut work.unplaced),
@@ -39,9 +43,15 @@ impl Linker {
         if let Some(order) = &mut process.order {
             order.answered(request);
         }
-        let Some(since_ns) = self.exchanges.get(&request).map(|exchange| exchange.time_ns) else {
+        let Some(exchange) = self.exchanges.get(&request) else {
             return;
         };
+        let since_ns = exchange.time_ns;
+        // Of several requests on one connection it is not known which one is answered.
+        let alone = self.on_connection.get(&exchange.connection).map(SmallVec::len) == Some(1);
+        if let Some(call) = upon.filter(|_| alone) {
+            self.answered_upon(request, call, actor, time_ns);
+        }
         for call in calls {
             let open = |linker: &Self| {
                 linker

@@ -10,6 +10,7 @@ use super::inference::{FinishedCall, Hint};
 use super::ladder::Link;
 use super::linker::Linker;
 use super::record::{Exchange, Parent};
+use super::segment::Read;
 use super::thread::Worker;
 use super::{ExchangeId, Method, Seen};
 use crate::event::{Actor, TimeNs};
@@ -19,13 +20,81 @@ use crate::event::{Actor, TimeNs};
 pub(super) struct Pointed {
     /// By the turn of the thread's loop.
     pub(super) turn: Option<ExchangeId>,
+    /// How soon after the read, and whether nothing else was done upon it.
+    pub(super) pace: Pace,
+    /// The call whose answer that read was.
+    pub(super) follows: Option<ExchangeId>,
     /// By the order in which work was read.
     pub(super) order: Option<ExchangeId>,
 }
 
+/// How soon a thread acted upon what it read. Between a read and an act much later the thread has mostly waited, and does
+/// what something else has set off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pace(u8);
+
+/// Up to these times between read and act they count apart.
+const PACES_NS: [u64; 2] = [100_000, 1_000_000];
+
+impl Pace {
+    fn of(read: &Read, now_ns: TimeNs) -> Self {
+        let waited_ns = now_ns.saturating_sub(read.time_ns);
+        let class = PACES_NS.iter().filter(|least| waited_ns > **least).count();
+        Self(class as u8 * 2 + u8::from(!read.fresh))
+    }
+}
+
+/// What points at a request; how often each is right is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Witness {
+    Order,
+    /// It is answered right after the call was, by the same thread.
+    Answer,
+    /// A call of it was made right after the call was answered.
+    Chain,
+    Turn(Pace),
+}
+
+impl Witness {
+    fn kind(self) -> usize {
+        match self {
+            Self::Order => 0,
+            Self::Answer => 1,
+            Self::Chain => 2,
+            Self::Turn(Pace(pace)) => 3 + usize::from(pace),
+        }
+    }
+
+    pub(super) fn method(self) -> Method {
+        match self {
+            Self::Turn(_) => Method::Task,
+            _ => Method::Handoff,
+        }
+    }
+}
+
+impl Pointed {
+    /// By what the thread read, without the order of work.
+    pub(super) fn by_turn(read: Option<&Read>, now_ns: TimeNs) -> Self {
+        read.map_or(Self::default(), |read| Self {
+            turn: read.owner,
+            pace: Pace::of(read, now_ns),
+            follows: read.answers.filter(|_| read.fresh),
+            order: None,
+        })
+    }
+
+    fn witnesses(&self) -> impl Iterator<Item = (ExchangeId, Witness)> {
+        let turn = self.turn.map(|request| (request, Witness::Turn(self.pace)));
+        let order = self.order.map(|request| (request, Witness::Order));
+        turn.into_iter().chain(order)
+    }
+}
+
 impl Linker {
-    /// The call waits for inference, with a hint if there is any. `segment`: the request of the loop's turn.
-    pub(super) fn hint(&mut self, seen: &Seen<'_>, segment: Option<ExchangeId>, cause: Option<Cause>) {
+    /// The call waits for inference, with a hint if there is any. `turn`: what the thread read, and whom that points at, where
+    /// that is a request that is open.
+    pub(super) fn hint(&mut self, seen: &Seen<'_>, turn: Pointed, cause: Option<Cause>) {
         let Some(call) = self.exchanges.get(&seen.id) else {
             return;
         };
@@ -35,8 +104,7 @@ impl Linker {
             Some(Cause::Seen(begun)) => (begun.pointed, true),
             _ => {
                 let order = self.next_in_order(&name, seen.actor);
-                let turn = segment;
-                (Pointed { turn, order }, false)
+                (Pointed { order, ..turn }, false)
             }
         };
         let better = self.better(pointed, seen.actor);
@@ -50,36 +118,28 @@ impl Linker {
         if let Some(exchange) = self.exchanges.get_mut(&seen.id) {
             exchange.pointed = pointed;
             exchange.hint_others = others as u32;
-            if let Some((request, by)) = better {
-                (exchange.hint, exchange.hinted_by) = (Some(request), by);
-            }
+            exchange.hint = better;
         }
         self.infer(seen);
     }
 
     /// The one of two that has come true more often; where nothing is known, a loop that acts at once tells by its turn.
-    pub(super) fn better(&mut self, pointed: Pointed, actor: Actor) -> Option<(ExchangeId, Method)> {
+    pub(super) fn better(&mut self, pointed: Pointed, actor: Actor) -> Option<(ExchangeId, Witness)> {
         let queue = self.process(actor.pid).turns.queue();
         let others = self.candidates(actor).len().saturating_sub(1);
-        let believed = |request: Option<ExchangeId>, by: Method| {
-            let request = request?;
+        let believed = pointed.witnesses().map(|(request, by)| {
             let odds = self
                 .inferring
                 .hint_log_odds(actor.pid, &hint(request, by, others));
-            Some((odds, request, by))
-        };
-        let turn = believed(pointed.turn, Method::Task);
-        let order = believed(pointed.order, Method::Handoff);
-        let (_, request, by) = match (turn, order) {
-            (Some(turn), Some(order)) if order.0 > turn.0 || (queue && order.0 == turn.0) => order,
-            (Some(turn), _) => turn,
-            (None, order) => order?,
-        };
-        Some((request, by))
+            let preferred = queue == (by == Witness::Order);
+            (odds, preferred, request, by)
+        });
+        let most = believed.max_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
+        most.map(|(_, _, request, by)| (request, by))
     }
 
     /// Requests that what the thread does may be done for, about in the order in which they began.
-    fn candidates(&self, actor: Actor) -> &[ExchangeId] {
+    pub(super) fn candidates(&self, actor: Actor) -> &[ExchangeId] {
         let Some(process) = self.processes.get(&actor.pid) else {
             return &[];
         };
@@ -93,7 +153,7 @@ impl Linker {
     }
 
     /// How many of them began before that moment.
-    fn candidates_since(&self, actor: Actor, before_ns: TimeNs) -> usize {
+    pub(super) fn candidates_since(&self, actor: Actor, before_ns: TimeNs) -> usize {
         let old = |id: &&ExchangeId| {
             self.exchanges
                 .get(id)
@@ -122,14 +182,13 @@ impl Linker {
         let Some(call) = self.exchanges.get(&id) else {
             return;
         };
-        let chosen = hint_of(call).filter(|_| call.parent == Parent::Undecided);
+        let chosen = call.hint.filter(|_| call.parent == Parent::Undecided);
         let (actor, others, pointed) = (call.actor, call.hint_others, call.pointed);
         if others == 0 {
             return;
         }
         let left = self.candidates_since(actor, call.time_ns);
-        for (request, by) in [(pointed.turn, Method::Task), (pointed.order, Method::Handoff)] {
-            let Some(request) = request else { continue };
+        for (request, by) in pointed.witnesses() {
             let one = self.exchanges.get(&request);
             let came_true = one.is_some_and(|request| request.end_ns.is_none());
             let others_left = left.saturating_sub(usize::from(came_true)) as f32;
@@ -137,16 +196,13 @@ impl Linker {
             let hint = hint(request, by, others as usize);
             self.inferring.hint_tested(actor.pid, &hint, came_true, strength);
         }
-        if let Some(hint) = chosen
-            && self.is_open(ExchangeId(hint.request))
-            && let Some(probability) = self.inferring.hint_proven(actor.pid, &hint)
+        if let Some((request, by)) = chosen
+            && self.is_open(request)
+            && let Some(probability) = self
+                .inferring
+                .hint_proven(actor.pid, &hint(request, by, others as usize))
         {
-            let request = ExchangeId(hint.request);
-            let by = self
-                .exchanges
-                .get(&id)
-                .map_or(Method::Task, |call| call.hinted_by);
-            self.set_parent(id, Link::inferred(request, by, probability));
+            self.set_parent(id, Link::inferred(request, by.method(), probability));
             self.placed(id, request);
         }
     }
@@ -174,14 +230,14 @@ impl Linker {
 }
 
 fn hint_of(call: &Exchange) -> Option<Hint> {
-    call.hint
-        .map(|request| hint(request, call.hinted_by, call.hint_others as usize))
+    let others = call.hint_others as usize;
+    call.hint.map(|(request, by)| hint(request, by, others))
 }
 
-fn hint(request: ExchangeId, by: Method, others: usize) -> Hint {
+pub(super) fn hint(request: ExchangeId, by: Witness, others: usize) -> Hint {
     Hint {
         request: request.0,
-        kind: usize::from(by == Method::Handoff),
+        kind: by.kind(),
         others,
     }
 }

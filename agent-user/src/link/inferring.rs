@@ -93,6 +93,23 @@ impl Inferring {
         self.engines.get(&pid)?.engine.hint_proven(hint)
     }
 
+    /// How probable what two hints point at is, where that has proven right.
+    pub(super) fn hints_agree(&self, pid: u32, hints: [&Hint; 2]) -> Option<f32> {
+        self.engines.get(&pid)?.engine.hints_agree(hints)
+    }
+
+    /// How probable a hint is against which another one speaks, where that has proven right.
+    pub(super) fn hint_outweighs(&self, pid: u32, hint: &Hint, against: &Hint) -> Option<f32> {
+        self.engines.get(&pid)?.engine.hint_outweighs(hint, against)
+    }
+
+    /// Something points at a request that may have made a call which is over.
+    pub(super) fn call_hinted(&mut self, pid: u32, call: ExchangeId, hint: Hint) {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.engine.call_hinted(call.0, hint);
+        }
+    }
+
     /// How far a hint is believed; all alike where nothing is known.
     pub(super) fn hint_log_odds(&self, pid: u32, hint: &Hint) -> f32 {
         self.engines

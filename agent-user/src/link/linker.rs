@@ -133,7 +133,6 @@ impl Linker {
             pointed: Pointed::default(),
             hint_others: 0,
             bystands: false,
-            hinted_by: Method::None,
             method: Method::None,
             confidence: Confidence::None,
             probability: 0.0,
@@ -181,7 +180,7 @@ impl Linker {
         let (side, opener) = (exchange.side, exchange.actor);
         let of = match exchange.parent {
             Parent::Exchange(parent) => Some(parent),
-            _ => exchange.hint,
+            _ => exchange.hint.map(|(request, _)| request),
         };
         let bystands = exchange.bystands && exchange.parent == Parent::Undecided;
         match (exchange.parent, side) {
@@ -239,7 +238,7 @@ impl Linker {
         let interleaved = self.works_elsewhere(seen, |work| &work.open);
         let work = self.thread(actor, seen.time_ns);
         work.open.push(seen.id);
-        work.segment.identified(seen.id);
+        work.segment.identified(seen.id, seen.time_ns);
         work.served = true;
         work.interleaves |= interleaved;
         let strayed = work.strayed;
@@ -275,6 +274,7 @@ impl Linker {
         let work = self.thread(seen.actor, seen.time_ns);
         work.calls.push(seen.id);
         work.interleaves |= overlapping;
+        let read = Pointed::by_turn(work.segment.current(turns), seen.time_ns);
         if direct {
             // One call a segment: what follows without another read was set off by something not seen, such as a timer.
             work.segment.end();
@@ -324,7 +324,7 @@ impl Linker {
                 if seen.actor.task.is_none() {
                     self.unplaced(seen.id, seen.actor, seen.time_ns);
                 }
-                self.hint(seen, hint, cause);
+                self.hint(seen, Pointed { turn: hint, ..read }, cause);
             }
         }
         self.note_call(seen.id, seen.actor, seen.time_ns);

@@ -10,6 +10,7 @@
 //! segment that serves exactly one open request; inference. `exact` is said only where no other parent is possible as
 //! far as the rung's stated assumptions reach; everything else is `inferred` with a probability, or none.
 
+mod answering;
 mod connecting;
 mod deciding;
 mod ends;

@@ -4,7 +4,7 @@ use compact_str::CompactString;
 
 use super::connecting::Begun;
 use super::ends::Handle;
-use super::hint::Pointed;
+use super::hint::{Pointed, Witness};
 use super::order::{Kind, Order};
 use super::segment::Turns;
 use super::waking::Wakes;
@@ -49,12 +49,10 @@ pub(super) struct Exchange {
     /// What the loop's turn and the order point at, and how many requests might have been pointed at instead.
     pub(super) pointed: Pointed,
     pub(super) hint_others: u32,
-    /// What the ladder guessed of a call that waits for inference.
-    pub(super) hint: Option<ExchangeId>,
+    /// Whom something points at that may have made a call which waits for inference, and what.
+    pub(super) hint: Option<(ExchangeId, Witness)>,
     /// A call's: its thread serves nothing, and whoever waits for the answer is the one to ask.
     pub(super) bystands: bool,
-    /// The rung that would have found it.
-    pub(super) hinted_by: Method,
     pub(super) method: Method,
     pub(super) confidence: Confidence,
     pub(super) probability: f32,

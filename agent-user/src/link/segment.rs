@@ -8,14 +8,27 @@
 use std::collections::VecDeque;
 
 use super::ExchangeId;
+use crate::event::TimeNs;
 
 /// Reads remembered between two actions.
 const READS_MAX: usize = 64;
 
+/// Bytes that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    /// The request they were for; `None` where that is not known.
+    pub(super) owner: Option<ExchangeId>,
+    /// The call that they answer.
+    pub(super) answers: Option<ExchangeId>,
+    pub(super) time_ns: TimeNs,
+    /// Nothing was done upon them yet.
+    pub(super) fresh: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Segment {
-    /// Whose bytes were read, oldest first; `None` where that is not known.
-    reads: VecDeque<Option<ExchangeId>>,
+    /// Oldest first.
+    reads: VecDeque<Read>,
     /// Something was written since the last read.
     acted: bool,
     /// How often it has begun to read again.
@@ -38,8 +51,8 @@ impl Turns {
 }
 
 impl Segment {
-    /// Bytes came in.
-    pub(super) fn read(&mut self, owner: Option<ExchangeId>) {
+    /// Bytes came in: for that request, as the answer to that call.
+    pub(super) fn read(&mut self, owner: Option<ExchangeId>, answers: Option<ExchangeId>, time_ns: TimeNs) {
         if std::mem::take(&mut self.acted) {
             self.reads.clear();
             self.turn = self.turn.wrapping_add(1);
@@ -47,14 +60,19 @@ impl Segment {
         if self.reads.len() >= READS_MAX {
             self.reads.pop_front();
         }
-        self.reads.push_back(owner);
+        self.reads.push_back(Read {
+            owner,
+            answers,
+            time_ns,
+            fresh: true,
+        });
     }
 
     /// What was read last is a new request.
-    pub(super) fn identified(&mut self, request: ExchangeId) {
+    pub(super) fn identified(&mut self, request: ExchangeId, time_ns: TimeNs) {
         match self.reads.back_mut() {
-            Some(last) if last.is_none() => *last = Some(request),
-            _ => self.read(Some(request)),
+            Some(last) if last.owner.is_none() && last.answers.is_none() => last.owner = Some(request),
+            _ => self.read(Some(request), None, time_ns),
         }
     }
 
@@ -65,16 +83,33 @@ impl Segment {
 
     /// Whose turn it is.
     pub(super) fn owner(&self, turns: Turns) -> Option<ExchangeId> {
+        self.current(turns)?.owner
+    }
+
+    /// What was read by the one whose turn it is.
+    pub(super) fn current(&self, turns: Turns) -> Option<&Read> {
         if turns.queue() {
-            self.reads.front().copied().flatten()
+            self.reads.front()
         } else {
-            self.reads.back().copied().flatten()
+            self.reads.back()
+        }
+    }
+
+    fn act(&mut self, turns: Turns) {
+        self.acted = true;
+        let current = if turns.queue() {
+            self.reads.front_mut()
+        } else {
+            self.reads.back_mut()
+        };
+        if let Some(read) = current {
+            read.fresh = false;
         }
     }
 
     /// A call was written, or a connection for one begun.
     pub(super) fn called(&mut self, turns: Turns) {
-        self.acted = true;
+        self.act(turns);
         // The last one may make more calls than one.
         if turns.queue() && self.reads.len() > 1 {
             self.reads.pop_front();
@@ -83,12 +118,18 @@ impl Segment {
 
     /// The request was answered: those read before it have had their turn.
     pub(super) fn answered(&mut self, request: ExchangeId, turns: &mut Turns) {
-        self.acted = true;
+        self.act(*turns);
         // Calls in parallel leave several reads for one request: the last one set the answer off.
-        let Some(at) = self.reads.iter().rposition(|read| *read == Some(request)) else {
+        let Some(at) = self.reads.iter().rposition(|read| read.owner == Some(request)) else {
+            let waits = |read: &Read| read.answers.is_some();
+            if turns.queue() && self.reads.len() > 1 && self.reads.front().is_some_and(waits) {
+                self.reads.pop_front();
+            }
             return;
         };
-        if self.reads.len() > 1 {
+        // The request may have made the call of which only the answer is known, so that it was that call's turn.
+        let told = |read: &Read| read.owner.is_some() || read.answers.is_none();
+        if self.reads.len() > 1 && (self.reads[at].answers.is_some() || self.reads.back().is_some_and(told)) {
             let count = if at + 1 == self.reads.len() {
                 &mut turns.at_once
             } else {
@@ -113,16 +154,20 @@ mod tests {
     const B: ExchangeId = ExchangeId(2);
     const C: ExchangeId = ExchangeId(3);
 
+    fn read(segment: &mut Segment, owner: Option<ExchangeId>) {
+        segment.read(owner, None, 0);
+    }
+
     #[test]
     fn a_loop_that_acts_at_once_works_for_the_last_read() {
         let (mut segment, turns) = (Segment::default(), Turns::default());
-        segment.read(Some(A));
-        segment.read(None);
-        segment.identified(B);
+        read(&mut segment, Some(A));
+        read(&mut segment, None);
+        segment.identified(B, 0);
         assert_eq!(segment.owner(turns), Some(B));
         segment.called(turns);
         assert_eq!(segment.owner(turns), Some(B), "it may call again");
-        segment.read(Some(A));
+        read(&mut segment, Some(A));
         assert_eq!(segment.owner(turns), Some(A));
         segment.end();
         assert_eq!(segment.owner(turns), None);
@@ -134,12 +179,12 @@ mod tests {
         for _ in 0..4 {
             [A, B, C]
                 .into_iter()
-                .for_each(|request| segment.read(Some(request)));
+                .for_each(|request| read(&mut segment, Some(request)));
             segment.answered(A, &mut turns);
         }
         [A, B, C]
             .into_iter()
-            .for_each(|request| segment.read(Some(request)));
+            .for_each(|request| read(&mut segment, Some(request)));
         assert_eq!(segment.owner(turns), Some(A));
         segment.called(turns);
         assert_eq!(segment.owner(turns), Some(B));
@@ -151,21 +196,48 @@ mod tests {
     }
 
     #[test]
-    fn parallel_calls_of_one_request_do_not_look_like_a_queue() {
+    fn a_request_whose_call_is_not_known_does_not_look_like_a_queue() {
         let (mut segment, mut turns) = (Segment::default(), Turns::default());
         for _ in 0..20 {
-            [A, B, A]
-                .into_iter()
-                .for_each(|request| segment.read(Some(request)));
+            read(&mut segment, Some(A));
+            segment.read(None, Some(B), 0);
             segment.answered(A, &mut turns);
         }
         assert!(!turns.queue());
     }
 
     #[test]
+    fn parallel_calls_of_one_request_do_not_look_like_a_queue() {
+        let (mut segment, mut turns) = (Segment::default(), Turns::default());
+        for _ in 0..20 {
+            [A, B, A]
+                .into_iter()
+                .for_each(|request| read(&mut segment, Some(request)));
+            segment.answered(A, &mut turns);
+        }
+        assert!(!turns.queue());
+    }
+
+    #[test]
+    fn what_was_acted_upon_is_no_longer_fresh_and_an_act_nobody_is_known_for_takes_the_turn() {
+        let (mut segment, mut turns) = (Segment::default(), Turns::default());
+        let current =
+            |segment: &Segment, turns| segment.current(turns).map(|read| (read.answers, read.fresh));
+        segment.read(None, Some(B), 0);
+        assert_eq!(current(&segment, turns), Some((Some(B), true)));
+        segment.answered(A, &mut turns);
+        assert_eq!(current(&segment, turns), Some((Some(B), false)));
+        turns.in_order = 4;
+        segment.read(None, Some(B), 0);
+        segment.read(None, Some(C), 0);
+        segment.answered(A, &mut turns);
+        assert_eq!(current(&segment, turns), Some((Some(C), true)));
+    }
+
+    #[test]
     fn reads_without_an_action_are_bounded() {
         let mut segment = Segment::default();
-        (0..1000).for_each(|number| segment.read(Some(ExchangeId(number))));
+        (0..1000).for_each(|number| read(&mut segment, Some(ExchangeId(number))));
         assert_eq!(segment.reads.len(), READS_MAX);
     }
 }

@@ -7,8 +7,10 @@
 use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::ExchangeId;
+use super::answering::Said;
 use super::segment::Segment;
 use super::waking::Calls;
 use crate::event::Actor;
@@ -51,6 +53,8 @@ pub(super) struct Work {
     pub(super) interleaves: bool,
     /// Calls it made whose request is not known yet.
     pub(super) unplaced: Vec<ExchangeId>,
+    /// What its last answer said of calls.
+    pub(super) said: SmallVec<[Said; 2]>,
     /// Its calls, where it serves nothing.
     pub(super) made: Calls,
     last_ns: u64,

@@ -28,10 +28,7 @@ impl Linker {
         let process = self.process(actor.pid);
         let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
         let segment = &mut self.thread(actor, time_ns).segment;
-        let mut pointed = Pointed {
-            turn: segment.owner(turns),
-            order: None,
-        };
+        let mut pointed = Pointed::by_turn(segment.current(turns), time_ns);
         if direct {
             segment.end();
         } else {
@@ -71,7 +68,8 @@ impl Linker {
         if actor.goroutine != 0 {
             self.taken_over(connection, actor, time_ns);
         }
-        self.thread(actor, time_ns).segment.read(owner);
+        let answers = self.answered_on(connection);
+        self.thread(actor, time_ns).segment.read(owner, answers, time_ns);
     }
 
     /// Go's `net/http` lets a helper goroutine wait for a connection's next request: it may read the first byte, and the
@@ -112,8 +110,17 @@ impl Linker {
                 parent: Parent::Exchange(parent),
                 ..
             } => Some(*parent),
-            Exchange { hint, .. } => *hint,
+            Exchange { hint, .. } => hint.map(|(request, _)| request),
         }
+    }
+
+    /// The one call that is open on the connection.
+    fn answered_on(&self, connection: ConnectionId) -> Option<ExchangeId> {
+        let [one] = self.on_connection.get(&connection)?[..] else {
+            return None;
+        };
+        let exchange = self.exchanges.get(&one)?;
+        (exchange.side == Side::Client).then_some(one)
     }
 }
 

@@ -58,8 +58,13 @@ pub struct Ports {
     pub leaf: u16,
 }
 
-/// The first number in a path: none of these occurs in anybody else's requests on the machine.
-const FIRST_NUMBER: u64 = 700_000_000;
+/// Numbers in paths that one run may use; as many runs at once as there are such shares have numbers of their own.
+const NUMBERS: u64 = 20_000;
+
+/// The first number in a path: these occur in nobody else's requests on the machine.
+fn first_number() -> u64 {
+    700_000_000 + u64::from(std::process::id()) % 10_000 * NUMBERS
+}
 
 /// Starts the subject and an agent that watches only it, sends the plan's requests and judges what was stored.
 ///
@@ -67,6 +72,7 @@ const FIRST_NUMBER: u64 = 700_000_000;
 ///
 /// When something does not start or a request is not answered.
 pub fn measure(subject: &Subject, binaries: &Binaries, plan: &Plan) -> Result<Outcome> {
+    let first = first_number();
     let mut stage = Stage::open("links")?;
     let ports = Ports {
         subject: free(24_500)?,
@@ -81,16 +87,22 @@ pub fn measure(subject: &Subject, binaries: &Binaries, plan: &Plan) -> Result<Ou
         .agent_configuration
         .push_str("[capture]\nring_bytes = 67108864\n");
     for rule in subject.select {
+        let rule = rule.replace(subject::SERVICE_NAME, &subject::service_name());
         watch
             .agent_configuration
             .push_str(&format!("[[select.include]]\n{rule}\n"));
     }
     watch.start(&mut stage)?;
     // That the hooks are in place does not mean that every process is known yet.
-    load::send(subject, ports.subject, FIRST_NUMBER - 32..FIRST_NUMBER, 4, false)?;
+    load::send(subject, ports.subject, first..first + WARM_UP, 4, false)?;
     let from_ms = unix_ms();
     let mut asked = Vec::new();
-    let mut next = FIRST_NUMBER;
+    let mut next = first + WARM_UP;
+    let cells = 2 * plan.concurrency.len() as u64;
+    ensure!(
+        WARM_UP + cells * plan.requests <= NUMBERS,
+        "so many requests have no numbers of their own: at most {NUMBERS} in all"
+    );
     for concurrency in &plan.concurrency {
         for keep in [false, true] {
             let numbers = next..next + plan.requests;
@@ -114,14 +126,20 @@ pub fn measure(subject: &Subject, binaries: &Binaries, plan: &Plan) -> Result<Ou
     })
 }
 
-/// Waits until every span the agent made is stored: some wait for the decision of the link room.
+/// Requests sent before those that count.
+const WARM_UP: u64 = 32;
+/// As long as the agent may wait with a decision (`link::Limits`), and time to send and store what it decided.
+const DECIDED_WITHIN: Duration = Duration::from_secs(15);
+
+/// Waits until every span the agent made is stored, as some wait for the decision of the link room; where others go on making
+/// spans, until every one that is asked for must have been decided.
 fn wait_decided(watch: &Watch) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + DECIDED_WITHIN;
     // What tells one report from the next: the time of the last batch would not, as most batches carry none.
     let mut report = None;
     // As the reports that came since say, the last two of them.
     let mut seen = [None; 2];
-    loop {
+    while Instant::now() < deadline {
         let agents = watch.get("agents")?;
         let agent = &agents["agents"][0];
         let counted = |name: &str| agent["counters"][name].as_u64();
@@ -134,14 +152,11 @@ fn wait_decided(watch: &Watch) -> Result<()> {
         let stored = agents["collector"]["spans_stored"].as_u64();
         if seen[0].is_some() && seen[0] == seen[1] && counted("spans_pending") == Some(0) && stored >= seen[1]
         {
-            return Ok(());
+            break;
         }
-        ensure!(
-            Instant::now() < deadline,
-            "the agent does not come to an end: {agent}"
-        );
         std::thread::sleep(Duration::from_secs(1));
     }
+    Ok(())
 }
 
 fn unix_ms() -> u64 {

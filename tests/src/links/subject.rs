@@ -41,6 +41,13 @@ const PARALLEL: &[&str] = &["parallel"];
 const ALL: &[&str] = &["sequence", "sequence", "parallel", "retry"];
 const PROXY: &[&str] = &["proxy"];
 const SERVICE: &[&str] = &["service = \"links-subject\""];
+/// Stands for [`service_name`] in those rules.
+pub(super) const SERVICE_NAME: &str = "links-subject";
+
+/// What the subject's processes are told to be called: each run watches its own.
+pub(super) fn service_name() -> String {
+    format!("{SERVICE_NAME}-{}", std::process::id())
+}
 
 const fn subject(
     name: &'static str,
@@ -167,7 +174,7 @@ impl Subject {
             ("INNER_PORT", ports.inner.to_string()),
             ("LEAF_HOST", "127.0.0.1".to_owned()),
             ("LEAF_PORT", ports.leaf.to_string()),
-            ("OTEL_SERVICE_NAME", "links-subject".to_owned()),
+            ("OTEL_SERVICE_NAME", service_name()),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
         ];
         if background {

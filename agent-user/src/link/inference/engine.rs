@@ -27,7 +27,8 @@ struct HeldCall {
     /// As each learner has it; `Some(None)` where it is nobody's, or of no further interest.
     parents: [Option<Option<u64>>; LEARNERS],
     answered: bool,
-    hint: Option<Hint>,
+    /// When it was made, and later.
+    hints: [Option<Hint>; 2],
 }
 
 /// A call that is over.
@@ -151,8 +152,15 @@ impl Engine {
             call,
             parents: [known.map(Some); LEARNERS],
             answered: known.is_some(),
-            hint,
+            hints: [hint, None],
         });
+    }
+
+    /// Something points at a request that may have made a call which is over already.
+    pub fn call_hinted(&mut self, call: u64, hint: Hint) {
+        if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
+            held.hints[1] = Some(hint);
+        }
     }
 
     /// A surer rung found the request of a call after it was over: it is learned from, and not answered any more.
@@ -171,6 +179,16 @@ impl Engine {
     /// How probable the hint is, where such hints have proven right.
     pub fn hint_proven(&self, hint: &Hint) -> Option<f32> {
         self.hints.proven(hint, self.parameters.error_budget)
+    }
+
+    /// How probable what two hints point at is, where that has proven right.
+    pub fn hints_agree(&self, hints: [&Hint; 2]) -> Option<f32> {
+        self.hints.agreed(hints, self.parameters.error_budget)
+    }
+
+    /// How probable a hint is against which another one speaks, where that has proven right.
+    pub fn hint_outweighs(&self, hint: &Hint, against: &Hint) -> Option<f32> {
+        self.hints.outweighs(hint, against, self.parameters.error_budget)
     }
 
     /// How far a hint is believed.
@@ -259,9 +277,9 @@ impl Engine {
             .calls
             .iter()
             .map(|held| Call {
-                hint: held.hint.and_then(|hint| {
-                    let request = index.get(&hint.request)?;
-                    Some((*request, self.hints.log_odds(&hint)))
+                hint: self.hints.weighed(held.hints).and_then(|(request, log_odds)| {
+                    let request = index.get(&request)?;
+                    Some((*request, log_odds))
                 }),
                 ..held.call.clone()
             })

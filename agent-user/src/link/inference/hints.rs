@@ -7,7 +7,7 @@
 //! proven little. Bounded: a fixed number of counts; older ones fade.
 
 /// Kinds of hints that are counted apart.
-const KINDS: usize = 2;
+const KINDS: usize = 9;
 /// By how many requests were open besides: one, two or three, four to seven, and so on.
 const CROWDS: usize = 6;
 /// Before anything was seen: wrong one time in twenty, as if that many tests had been passed that a wrong one never passes.
@@ -25,7 +25,7 @@ const COUNT_MAX: f32 = 4_000.0;
 pub struct Hint {
     /// The request, as it is named in answers.
     pub request: u64,
-    /// A number below two: what points at it.
+    /// A number below nine: what points at it.
     pub kind: usize,
     /// Requests that might have been pointed at instead.
     pub others: usize,
@@ -78,6 +78,45 @@ impl Hints {
     pub(super) fn proven(&self, hint: &Hint, budget: f32) -> Option<f32> {
         let (wrong, tested) = self.wrong(hint);
         (wrong <= budget && tested >= PROVEN_MIN).then_some(1.0 - wrong)
+    }
+
+    /// The same of two hints that point at one request and come from different moments: that both are wrong and agree.
+    pub(super) fn agreed(&self, hints: [&Hint; 2], budget: f32) -> Option<f32> {
+        let tested = |hint: &Hint| {
+            self.kinds[hint.kind % KINDS]
+                .iter()
+                .map(|one| one.tested)
+                .sum::<f32>()
+        };
+        let wrong: f32 = hints.iter().map(|hint| self.wrong(hint).0).product();
+        let tested = hints.iter().all(|hint| tested(hint) >= PROVEN_MIN);
+        (wrong <= budget && tested).then_some((1.0 - wrong).min(1.0 - WRONG_LEAST))
+    }
+
+    /// How probable the first of two hints is that point at different requests, if such hints have proven right and this one
+    /// is wrong no more often than `budget` though the other speaks against it.
+    pub(super) fn outweighs(&self, hint: &Hint, against: &Hint, budget: f32) -> Option<f32> {
+        self.proven(hint, budget)?;
+        let log_odds = self.log_odds(hint) - self.log_odds(against).max(0.0);
+        let wrong = 1.0 / (1.0 + log_odds.exp());
+        (wrong <= budget).then_some(1.0 - wrong)
+    }
+
+    /// What the hints on one call point at, and how far to believe it: hints that agree add up, others take away.
+    pub(super) fn weighed(&self, hints: [Option<Hint>; 2]) -> Option<(u64, f32)> {
+        let [first, second] = hints.map(|hint| hint.map(|hint| (hint.request, self.log_odds(&hint))));
+        let (Some(first), Some(second)) = (first, second) else {
+            return first.or(second);
+        };
+        if first.0 == second.0 {
+            return Some((first.0, first.1 + second.1));
+        }
+        let (more, less) = if first.1 >= second.1 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        Some((more.0, more.1 - less.1.max(0.0)))
     }
 
     /// The share of such hints that is wrong at most, and how much they were tested.
@@ -139,6 +178,36 @@ mod tests {
         );
         (0..5).for_each(|_| hints.tested(&hint(0, 3), false, 0.5));
         assert!(hints.proven(&hint(0, 3), 0.004).is_none());
+    }
+
+    #[test]
+    fn two_that_agree_are_believed_before_either_is_and_not_untested() {
+        let (mut hints, budget) = (Hints::default(), 0.004);
+        let both = [&hint(0, 3), &hint(1, 3)];
+        assert!(hints.agreed(both, budget).is_none());
+        for kind in [0, 1] {
+            (0..40).for_each(|_| hints.tested(&hint(kind, 3), true, 0.5));
+            assert!(hints.proven(&hint(kind, 3), budget).is_none());
+        }
+        assert!(
+            hints
+                .agreed(both, budget)
+                .is_some_and(|probability| probability > 0.99)
+        );
+        let one = Some(hint(0, 3));
+        let other = Some(Hint {
+            request: 2,
+            ..hint(1, 3)
+        });
+        let (alone, agreed) = (hints.weighed([one, None]), hints.weighed([one, Some(hint(1, 3))]));
+        assert!(agreed.unwrap().1 > alone.unwrap().1 && hints.weighed([one, other]).unwrap().1 < 0.1);
+        (0..20).for_each(|_| hints.tested(&hint(1, 3), false, 0.5));
+        assert!(hints.agreed(both, budget).is_none());
+        assert_eq!(hints.weighed([one, other]).unwrap().0, 1);
+        (0..1000).for_each(|_| hints.tested(&hint(0, 3), true, 0.5));
+        assert!(hints.outweighs(&hint(0, 3), &hint(1, 3), budget).is_some());
+        assert!(hints.outweighs(&hint(1, 3), &hint(0, 3), budget).is_none());
+        assert!(hints.outweighs(&hint(0, 3), &hint(0, 3), budget).is_none());
     }
 
     #[test]

@@ -1,3 +1,4 @@
+mod answering;
 mod bounds;
 mod headers;
 mod loops;
