@@ -47,6 +47,9 @@ pub const WAKES_MAX: usize = 8;
 /// Threads inside a send or receive at once, in the kprobe tier.
 pub const CALLS_DEFAULT: u32 = 8 * 1024;
 
+/// Threads inside a `sendmmsg` at once, in the tracepoint tier.
+pub const BATCHES_MAX: u32 = 1024;
+
 /// Slots of per-connection settings; two connections may share one, the later setting wins. A power of two.
 pub const SETTINGS_DEFAULT: u32 = 64 * 1024;
 

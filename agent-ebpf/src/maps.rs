@@ -7,13 +7,18 @@ use aya_ebpf::{
 use spanhound_common::{
     ConnectionSetting, Loss, ProcessRule,
     limits::{
-        CALLS_DEFAULT, CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT,
+        BATCHES_MAX, CALLS_DEFAULT, CONNECTIONS_DEFAULT, PORTS_MAX, PROCESSES_DEFAULT, RING_BYTES_DEFAULT,
         SETTINGS_DEFAULT,
     },
     rule::EXCEPTION_WORDS,
 };
 
-use crate::{connection::Connection, payload::Draft, socket::Entered, stream::PROGRAMS};
+use crate::{
+    connection::Connection,
+    payload::Draft,
+    socket::{Batch, Entered},
+    stream::PROGRAMS,
+};
 
 /// To user space. Full: the record is let go and counted.
 #[map]
@@ -54,6 +59,10 @@ pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::COUNT,
 /// Calls between entry and return, by thread; kprobe tier only. An entry goes with its return; full: the return is counted.
 #[map]
 pub static CALLS: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(CALLS_DEFAULT, 0);
+
+/// How far threads are in their `sendmmsg`, by thread; tracepoint tier only. The least recently used one goes.
+#[map]
+pub static BATCHES: LruHashMap<u64, Batch> = LruHashMap::with_max_entries(BATCHES_MAX, 0);
 
 /// Where records are put together; a draft belongs to its program (see [`PROGRAMS`]).
 #[map]

@@ -37,7 +37,7 @@ pub(crate) const SENDS: &[(&str, Send, Captured)] = &[
         |fd, bytes| vectored(bytes, |parts| sendmsg(fd, parts, 0)),
         Captured::All,
     ),
-    ("sendmmsg", sendmmsg, Captured::Some),
+    ("sendmmsg", sendmmsg, Captured::All),
     ("sendfile", sendfile, Captured::Some),
     ("splice", splice_out, Captured::Some),
     ("zerocopy", zerocopy, Captured::All),

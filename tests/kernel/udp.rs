@@ -1,6 +1,6 @@
 //! Datagrams, on connected sockets and on those that take from anyone.
 
-use std::net::UdpSocket;
+use std::{net::UdpSocket, os::fd::AsRawFd};
 
 use spanhound_agent::{
     event::{Role, Transport},
@@ -63,6 +63,48 @@ fn datagrams_are_told_at_both_ends() {
         for stream in [&ours.sent, &ours.received, &theirs.sent, &theirs.received] {
             assert!(stream.is(b"whoand who"), "{tier:?} {stream:?}");
         }
+        assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
+    }
+}
+
+/// As a resolver asks for both kinds of addresses at once, again and again with the same array.
+#[test]
+fn datagrams_sent_together_are_told_one_by_one() {
+    for tier in [
+        TierChoice::Auto,
+        TierChoice::Fentry,
+        TierChoice::Kprobe,
+        TierChoice::Syscall,
+    ] {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let mut questions = [*b"first ", *b"second", *b"third "];
+        let mut parts = questions.each_mut().map(|question| libc::iovec {
+            iov_base: question.as_mut_ptr().cast(),
+            iov_len: question.len(),
+        });
+        let mut messages = parts.each_mut().map(|part| {
+            // SAFETY: zeroes are a message header without anything.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            (message.msg_hdr.msg_iov, message.msg_hdr.msg_iovlen) = (part, 1);
+            message
+        });
+        let mut expected = Vec::new();
+        for count in [2, 2, 3, 1, 3] {
+            // SAFETY: messages, parts and questions outlive the call.
+            let sent = unsafe { libc::sendmmsg(client.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
+            assert_eq!(sent, count as i32);
+            expected.extend(b"first secondthird ".iter().take(6 * count as usize));
+        }
+        let told = told_of(&mut observer, client.local_addr().unwrap().port(), expected.len());
+        if observer.is_excused(tier) {
+            continue;
+        }
+        assert!(told.sent.is(&expected), "{tier:?} {:?}", told.sent);
         assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
     }
 }

@@ -1,5 +1,6 @@
 //! Hooks that see data move through sockets, one file a tier, and the one that sees sockets go.
 
+mod batch;
 pub mod call;
 mod close;
 pub mod connect;
@@ -7,5 +8,6 @@ mod function;
 mod syscall;
 mod tracepoint;
 
+pub use batch::Batch;
 pub use close::gone;
 pub use function::Entered;

@@ -6,7 +6,10 @@ use core::num::NonZeroU64;
 use aya_ebpf::{helpers::bpf_get_current_task, macros::btf_tracepoint, programs::BtfTracePointContext};
 use spanhound_common::{Loss, limits::MESSAGES_MAX};
 
-use super::call::{self, Call, MSG_ERRQUEUE, MSG_PEEK, Message};
+use super::{
+    batch::{LEN_AT, MESSAGE_BYTES},
+    call::{self, Call, MSG_ERRQUEUE, MSG_PEEK, Message},
+};
 use crate::{
     actor,
     config::offset,
@@ -66,11 +69,9 @@ pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `struct mmsghdr`: a `struct user_msghdr` (56 bytes) and how much of it moved.
+/// All messages of a `sendmmsg` or `recvmmsg`, which has returned.
 #[inline(always)]
 fn batch(sock: u64, out: bool, array: u64, messages: u64) {
-    const MESSAGE_BYTES: u64 = 64;
-    const LEN_AT: u64 = 56;
     if messages > MESSAGES_MAX as u64 {
         emit::lost(Loss::UnseenMessages, messages - MESSAGES_MAX as u64);
     }

@@ -7,7 +7,10 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 
-use super::call::{Call, MSG_ERRQUEUE, MSG_PEEK};
+use super::{
+    batch,
+    call::{Call, MSG_ERRQUEUE, MSG_PEEK, SENDMMSG},
+};
 use crate::{
     actor,
     payload::Payload,
@@ -42,7 +45,12 @@ fn tell(sock: u64, bytes: i32, out: bool) {
     // SAFETY: the helper returns the current thread's saved registers.
     let (payload, addressee) = if unsafe { Call::is_running(registers) } {
         // SAFETY: as above.
-        unsafe { Call::read(registers) }.payload()
+        let call = unsafe { Call::read(registers) };
+        if out && call.number == SENDMMSG {
+            batch::payload(&call, bytes as u32)
+        } else {
+            call.payload()
+        }
     } else {
         (Payload::NONE, 0)
     };
