@@ -25,15 +25,15 @@ pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
         return Verdict::Reject;
     }
     match (
-        side(Side::Client, opening.client),
-        side(Side::Server, opening.server),
+        side(Side::Client, opening.client, opening.server),
+        side(Side::Server, opening.server, opening.client),
     ) {
         (Verdict::Reject, _) | (_, Verdict::Reject) => Verdict::Reject,
         (client, server) => client.max(server),
     }
 }
 
-fn side(side: Side, bytes: &[u8]) -> Verdict {
+fn side(side: Side, bytes: &[u8], other: &[u8]) -> Verdict {
     if bytes.is_empty() {
         return Verdict::NeedMore;
     }
@@ -54,8 +54,11 @@ fn side(side: Side, bytes: &[u8]) -> Verdict {
             }
             Line::Subscribe { .. } => Verdict::Score(60),
             Line::Unsubscribe => Verdict::Score(50),
-            // Other line protocols have these words too.
-            Line::Ping | Line::Pong => Verdict::Score(20),
+            // Other line protocols have these words too: only both together are a sign.
+            Line::Ping | Line::Pong if other.starts_with(b"PING\r\n") || other.starts_with(b"PONG\r\n") => {
+                Verdict::Score(20)
+            }
+            Line::Ping | Line::Pong => Verdict::NeedMore,
             Line::Error(text) if ERRORS.iter().any(|error| text.starts_with(error)) => Verdict::Score(60),
             // NATS quotes its errors.
             Line::Error(_) if !bytes.starts_with(b"-ERR '") => Verdict::Reject,

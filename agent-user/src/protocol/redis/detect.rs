@@ -2,13 +2,14 @@
 
 use super::client::is_command_start;
 use super::frame::{self, Element};
+use super::names;
 use crate::protocol::{Opening, Verdict};
 
 pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
     if opening.datagram {
         return Verdict::Reject;
     }
-    match (client(opening.client), server(opening)) {
+    match (client(opening), server(opening)) {
         (Verdict::Reject, _) | (_, Verdict::Reject) => Verdict::Reject,
         (Verdict::Score(client), Verdict::Score(server)) => Verdict::Score((client + server / 2).min(99)),
         (Verdict::Score(client), Verdict::NeedMore) if client >= 60 => Verdict::Score(client),
@@ -17,7 +18,8 @@ pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
     }
 }
 
-fn client(bytes: &[u8]) -> Verdict {
+fn client(opening: &Opening<'_>) -> Verdict {
+    let bytes = opening.client;
     match bytes {
         [] => Verdict::NeedMore,
         [b'*', rest @ ..] => match rest.iter().position(|byte| !byte.is_ascii_digit()) {
@@ -27,8 +29,12 @@ fn client(bytes: &[u8]) -> Verdict {
                 let next = rest.get(digits + 2);
                 match next {
                     None => Verdict::NeedMore,
-                    Some(b'$') if bytes.len() >= digits + 8 => Verdict::Score(96),
-                    Some(b'$') => Verdict::NeedMore,
+                    Some(b'$') if bytes.len() < digits + 8 => Verdict::NeedMore,
+                    // In the middle it may be the other end's data.
+                    Some(b'$') if opening.from_start || is_known_command(&rest[digits + 2..]) => {
+                        Verdict::Score(96)
+                    }
+                    Some(b'$') => Verdict::Score(70),
                     Some(_) => Verdict::Reject,
                 }
             }
@@ -37,6 +43,20 @@ fn client(bytes: &[u8]) -> Verdict {
         // Too many protocols begin with a word; the reply must be RESP as well.
         _ if is_inline(bytes) => Verdict::Score(40),
         _ => Verdict::Reject,
+    }
+}
+
+/// Whether a bulk string is the name of a command.
+fn is_known_command(string: &[u8]) -> bool {
+    let Some(Some(head)) = frame::head(string) else {
+        return false;
+    };
+    match head.element {
+        Element::Bulk { length, .. } => string
+            .get(head.bytes..)
+            .and_then(|text| text.get(..usize::try_from(length).ok()?))
+            .is_some_and(names::is_known),
+        _ => false,
     }
 }
 
@@ -141,6 +161,19 @@ mod tests {
             detect(&opening(b"*1\r\n$4\r\nPING\r\n", b"the middle of a value", false)),
             Verdict::Score(90..)
         ));
+    }
+
+    #[test]
+    fn in_the_middle_an_array_of_strings_is_either_side_s() {
+        let hash = &b"*2\r\n$4\r\nname\r\n$3\r\nbob\r\n"[..];
+        let [Verdict::Score(asked), Verdict::Score(answered)] =
+            [opening(hash, b"", false), opening(b"", hash, false)].map(|shown| detect(&shown))
+        else {
+            panic!("no score")
+        };
+        assert!(asked < answered && answered < 80, "{asked} {answered}");
+        let get = b"*2\r\n$3\r\nget\r\n$1\r\nk\r\n";
+        assert_eq!(detect(&opening(get, b"", false)), Verdict::Score(96));
     }
 
     #[test]

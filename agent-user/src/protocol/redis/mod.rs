@@ -12,6 +12,7 @@ mod client;
 mod command;
 mod detect;
 mod frame;
+mod names;
 mod server;
 
 use std::collections::VecDeque;

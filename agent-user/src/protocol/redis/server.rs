@@ -169,7 +169,7 @@ impl Redis {
         };
         self.replied_since = true;
         let Some(first) = self.pending.front().copied() else {
-            if self.in_step && !self.subscribed && !self.monitoring {
+            if self.in_step && !self.hidden_commands && !self.subscribed && !self.monitoring {
                 return Step::AwaitPeer;
             }
             return self.pass(whole, head);

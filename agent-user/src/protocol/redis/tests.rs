@@ -95,6 +95,34 @@ fn replies_to_unseen_commands_are_not_given_to_others() {
 }
 
 #[test]
+fn replies_to_commands_behind_a_cut_write_are_not_given_to_later_ones() {
+    let pipeline = [
+        command(&["MULTI"]),
+        command(&["SET", "a", "1"]),
+        command(&["INCR", "a"]),
+        command(&["INCR", "a"]),
+        command(&["EXEC"]),
+    ]
+    .concat();
+    let seen = pipeline.len() - command(&["EXEC"]).len() - command(&["INCR", "a"]).len() - 4;
+    let turns = [
+        client(&pipeline).captured(seen),
+        server(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n:2\r\n:3\r\n"),
+        client(command(&["SET", "b", "2"])),
+        server(b"+OK\r\n"),
+        client(command(&["INCR", "c"])),
+        server(b"-WRONGTYPE no\r\n"),
+    ];
+    let played = play(&turns, true, usize::MAX);
+    assert_eq!(
+        played.lines[3..],
+        ["SET b -> OK", "INCR c -> WRONGTYPE !no"],
+        "{:?}",
+        played.lines
+    );
+}
+
+#[test]
 fn messages_to_subscribers_are_one_way() {
     let turns = [
         client(command(&["SUBSCRIBE", "news", "sport"])),
