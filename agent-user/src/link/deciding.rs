@@ -9,6 +9,7 @@ use super::inference::Answer;
 use super::ladder::{self, Link};
 use super::linker::Linker;
 use super::record::Parent;
+use super::thread::oldest_eighth;
 use super::{Confidence, Decision, ExchangeId, Method};
 use crate::event::TimeNs;
 use crate::protocol::{PropagatedContext, Side};
@@ -147,7 +148,7 @@ impl Linker {
     }
 
     /// Decides the exchange, or says what it waits for.
-    fn try_decide(&mut self, id: ExchangeId, now_ns: TimeNs) {
+    pub(super) fn try_decide(&mut self, id: ExchangeId, now_ns: TimeNs) {
         let Some(exchange) = self.exchanges.get(&id).filter(|exchange| !exchange.decided) else {
             return;
         };
@@ -157,6 +158,11 @@ impl Linker {
             Err(other) => {
                 self.waiting.behind(id, other);
                 self.waiting.until(id, end_ns.saturating_add(self.limits.wait_ns));
+                let side = self.exchanges.get(&other).map(|other| other.side);
+                if side == Some(Side::Server) {
+                    let settle_ns = end_ns.saturating_add(self.limits.settle_ns);
+                    self.settling.push_back((settle_ns, other));
+                }
                 return;
             }
         };
@@ -248,12 +254,13 @@ impl Linker {
         }
     }
 
-    /// Evicts the oldest exchange while the table is full. One that is over is decided now.
+    /// Evicts the oldest exchanges where the table is full. Those that are over are decided now.
     pub(super) fn make_room(&mut self) {
-        while self.exchanges.len() >= self.limits.exchanges {
-            let Some(oldest) = self.arrivals.pop_front() else {
-                return;
-            };
+        let limit = self.limits.exchanges;
+        if self.exchanges.len() < limit {
+            return;
+        }
+        for oldest in oldest_eighth(&self.exchanges, limit, |exchange| exchange.time_ns) {
             let Some(exchange) = self.exchanges.get(&oldest) else {
                 continue;
             };
@@ -269,12 +276,5 @@ impl Linker {
             self.waiting.release(oldest);
             self.forget(oldest);
         }
-        let (exchanges, held) = (&self.exchanges, 2 * self.exchanges.len() + ARRIVALS_MIN);
-        if self.arrivals.len() > held {
-            self.arrivals.retain(|id| exchanges.contains_key(id));
-        }
     }
 }
-
-/// Arrivals remembered of exchanges that may be gone, before these are sorted out.
-const ARRIVALS_MIN: usize = 1_024;

@@ -4,6 +4,7 @@
 //! linker remembers; [`Ends::forget`] is called when it forgets. Deliberately absent: other hosts; the collector joins
 //! those by `exchange_key`.
 
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
@@ -37,16 +38,17 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// How an exchange can be found by its other end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Handle {
     /// `exchange_key`, 0 where unknown.
     pub(super) key: u64,
-    pub(super) addresses: Option<Addresses>,
+    pub(super) addresses: Option<Box<Addresses>>,
 }
 
 #[derive(Default)]
 pub(super) struct Ends {
-    by_key: FxHashMap<(u64, bool), ExchangeId>,
+    /// Exchanges still without their other end, with the side they are on.
+    by_key: FxHashMap<u64, (Side, ExchangeId)>,
     /// Exchanges still without their other end, oldest first.
     by_addresses: FxHashMap<(Addresses, bool), Vec<ExchangeId>>,
 }
@@ -56,16 +58,22 @@ const UNPAIRED_PER_CONNECTION: usize = 64;
 
 impl Ends {
     /// Remembers this end and answers with the other one if it was seen already.
-    pub(super) fn meet(&mut self, id: ExchangeId, side: Side, handle: Handle) -> Option<ExchangeId> {
-        let client = side == Side::Client;
+    pub(super) fn meet(&mut self, id: ExchangeId, side: Side, handle: &Handle) -> Option<ExchangeId> {
         if handle.key != 0 {
-            if let Some(other) = self.by_key.remove(&(handle.key, !client)) {
-                return Some(other);
-            }
-            self.by_key.insert((handle.key, client), id);
-            return None;
+            return match self.by_key.entry(handle.key) {
+                Entry::Occupied(other) if other.get().0 != side => Some(other.remove().1),
+                Entry::Occupied(mut same) => {
+                    same.insert((side, id));
+                    None
+                }
+                Entry::Vacant(first) => {
+                    first.insert((side, id));
+                    None
+                }
+            };
         }
-        let addresses = handle.addresses?;
+        let client = side == Side::Client;
+        let addresses = **handle.addresses.as_ref()?;
         if let Some(waiting) = self.by_addresses.get_mut(&(addresses, !client)) {
             // In order on one connection: with more than one waiting it is not known how many were missed.
             if waiting.len() == 1 {
@@ -84,18 +92,20 @@ impl Ends {
     }
 
     /// The exchange is over or forgotten: it waits for no other end any more.
-    pub(super) fn forget(&mut self, id: ExchangeId, side: Side, handle: Handle) {
-        let client = side == Side::Client;
+    pub(super) fn forget(&mut self, id: ExchangeId, side: Side, handle: &Handle) {
         if handle.key != 0 {
-            if self.by_key.get(&(handle.key, client)) == Some(&id) {
-                self.by_key.remove(&(handle.key, client));
+            if let Entry::Occupied(known) = self.by_key.entry(handle.key)
+                && known.get().1 == id
+            {
+                known.remove();
             }
-        } else if let Some(addresses) = handle.addresses
-            && let Some(waiting) = self.by_addresses.get_mut(&(addresses, client))
+        } else if let Some(addresses) = &handle.addresses
+            && let end = (**addresses, side == Side::Client)
+            && let Some(waiting) = self.by_addresses.get_mut(&end)
         {
             waiting.retain(|other| *other != id);
             if waiting.is_empty() {
-                self.by_addresses.remove(&(addresses, client));
+                self.by_addresses.remove(&end);
             }
         }
     }

@@ -43,6 +43,9 @@ impl Linker {
         if let Some(order) = &mut process.order {
             order.answered(request);
         }
+        if upon.is_none() && calls.is_empty() {
+            return;
+        }
         let Some(exchange) = self.exchanges.get(&request) else {
             return;
         };
@@ -132,7 +135,7 @@ impl Linker {
         let (Some(call), Some(request)) = (self.exchanges.get(&call), self.exchanges.get(&request)) else {
             return;
         };
-        let (name, time_ns, turn) = match call.begun {
+        let (name, time_ns, turn) = match &call.begun {
             Some(begun) => (CONNECTS, begun.time_ns, begun.turn),
             None => (&call.name[..], call.time_ns, call.turn),
         };
@@ -160,7 +163,7 @@ impl Linker {
         let Some(call) = self.exchanges.get(&seen.id) else {
             return;
         };
-        let process = self.processes.entry(seen.actor.pid).or_default();
+        let process = self.processes.or_default(seen.actor.pid);
         let idle = process.open.is_empty();
         let room = process.background.len() < BACKGROUND_MAX;
         let known = process

@@ -245,11 +245,8 @@ fn delayed(linker: &Linker, owner: ExchangeId, open: &[ExchangeId]) -> bool {
 /// Another open request of the thread has the call's request line, and the owner has not.
 fn contradicted(linker: &Linker, call: &Exchange, owner: ExchangeId, open: &[ExchangeId]) -> bool {
     let same = |id: &ExchangeId| {
-        !call.name.is_empty()
-            && linker
-                .exchanges
-                .get(id)
-                .is_some_and(|request| request.name == call.name)
+        let request = linker.exchanges.get(id);
+        call.line != 0 && request.is_some_and(|request| request.line == call.line)
     };
     !same(&owner) && open.iter().any(same)
 }

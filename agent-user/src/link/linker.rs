@@ -4,8 +4,10 @@
 //! event's bytes brought. [`Linker::decide`] is called regularly; nothing is said before.
 
 use std::collections::VecDeque;
+use std::hash::Hasher;
 
-use rustc_hash::FxHashMap;
+use compact_str::CompactString;
+use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
 use super::connecting::{Cause, Connecting};
@@ -16,6 +18,7 @@ use super::inferring::Inferring;
 use super::ladder::{self, Found, Link};
 use super::name;
 use super::record::{Exchange, Parent, Process};
+use super::table::Table;
 use super::task::Tasks;
 use super::thread::{Work, Worker, Workers, remove};
 use super::waiting::Waiting;
@@ -27,21 +30,19 @@ pub struct Linker {
     pub(super) limits: Limits,
     pub(super) counters: Counters,
     pub(super) seed: u64,
-    pub(super) exchanges: FxHashMap<ExchangeId, Exchange>,
+    pub(super) exchanges: Table<ExchangeId, Exchange>,
     pub(super) threads: Workers,
     pub(super) goroutines: Workers,
     pub(super) tasks: Tasks,
-    pub(super) processes: FxHashMap<u32, Process>,
+    pub(super) processes: Table<u32, Process>,
     ends: Ends,
     pub(super) inferring: Inferring,
     pub(super) connecting: Connecting,
     /// Who reads right now, and where.
     pub(super) reading: Option<(ConnectionId, Actor)>,
     /// Exchanges open on a connection, oldest first.
-    pub(super) on_connection: FxHashMap<ConnectionId, SmallVec<[ExchangeId; 2]>>,
-    /// Oldest first; those gone since are sorted out now and then.
-    pub(super) arrivals: VecDeque<ExchangeId>,
-    /// Server exchanges whose other end may still turn up on this host.
+    pub(super) on_connection: Table<ConnectionId, SmallVec<[ExchangeId; 2]>>,
+    /// Open server exchanges that somebody's decision waits for: their other end may still turn up on this host.
     pub(super) settling: VecDeque<(TimeNs, ExchangeId)>,
     pub(super) waiting: Waiting,
     /// Decided ones that inference may name as a parent, with the time of their decision.
@@ -58,17 +59,16 @@ impl Linker {
             limits,
             counters: Counters::default(),
             seed,
-            exchanges: FxHashMap::default(),
+            exchanges: Table::default(),
             threads: Workers::default(),
             goroutines: Workers::default(),
             tasks: Tasks::default(),
-            processes: FxHashMap::default(),
+            processes: Table::default(),
             ends: Ends::default(),
             inferring: Inferring::default(),
             connecting: Connecting::default(),
             reading: None,
-            on_connection: FxHashMap::default(),
-            arrivals: VecDeque::new(),
+            on_connection: Table::default(),
             settling: VecDeque::new(),
             waiting: Waiting::default(),
             remembered: VecDeque::new(),
@@ -91,34 +91,35 @@ impl Linker {
 
     /// The first bytes of a request were read (server side) or written (client side).
     pub fn seen(&mut self, seen: &Seen<'_>) {
-        if self.exchanges.contains_key(&seen.id) {
-            self.counters.repeated_exchanges += 1;
-            return;
-        }
         self.make_room();
-        let seen = &match seen.side {
-            Side::Server => Seen {
-                actor: self.reader(seen),
-                ..*seen
-            },
-            Side::Client => *seen,
+        let actor = match seen.side {
+            Side::Server => self.reader(seen),
+            Side::Client => seen.actor,
         };
+        let process = self.process(actor.pid);
+        process.calls |= seen.side == Side::Client;
+        let calls = process.calls;
         let key = match (seen.sequence, seen.position) {
             (Some(sequence), Some(position)) => exchange_key(sequence, position, seen.stream_id),
             _ => 0,
         };
-        let handle = Handle {
-            key,
-            addresses: if key == 0 { Addresses::of(seen) } else { None },
-        };
+        let addresses = if key == 0 { Addresses::of(seen) } else { None };
         let exchange = Exchange {
             side: seen.side,
-            actor: seen.actor,
+            actor,
             connection: seen.connection,
             time_ns: seen.time_ns,
             context: seen.context.map(|context| Box::new(context.clone())),
-            name: name::of(seen),
-            handle,
+            line: line_of(seen),
+            name: if calls {
+                name::of(seen)
+            } else {
+                CompactString::default()
+            },
+            handle: Handle {
+                key,
+                addresses: addresses.map(Box::new),
+            },
             span_id: match key {
                 0 => span_id_of_number(self.seed, seen.id.0, seen.side),
                 key => span_id_of_key(key, seen.side),
@@ -141,17 +142,18 @@ impl Linker {
             remembered: false,
             undecided_children: 0,
         };
-        self.exchanges.insert(seen.id, exchange);
-        self.arrivals.push_back(seen.id);
+        if !self.exchanges.insert(seen.id, exchange) {
+            self.counters.repeated_exchanges += 1;
+            return;
+        }
         match seen.side {
-            Side::Server => self.server_seen(seen),
+            Side::Server => self.server_seen(seen, actor),
             Side::Client => self.client_seen(seen),
         }
-        self.on_connection
-            .entry(seen.connection)
-            .or_default()
-            .push(seen.id);
-        if let Some(other) = self.ends.meet(seen.id, seen.side, handle) {
+        self.on_connection.or_default(seen.connection).push(seen.id);
+        let handle = self.exchanges.get(&seen.id).map(|exchange| &exchange.handle);
+        let other = handle.and_then(|handle| self.ends.meet(seen.id, seen.side, handle));
+        if let Some(other) = other {
             let (client, server) = match seen.side {
                 Side::Client => (seen.id, other),
                 Side::Server => (other, seen.id),
@@ -160,7 +162,8 @@ impl Linker {
         }
     }
 
-    /// The exchange is over: answered, or given up by the room before. Exactly one decision follows, in bounded time.
+    /// The exchange is over: answered, or given up by the room before. Exactly one decision follows, in bounded time; of a
+    /// request mostly at once, see [`Self::take_decided`].
     pub fn finished(&mut self, id: ExchangeId, end_ns: TimeNs, actor: Actor) {
         let Some(exchange) = self.exchanges.get_mut(&id) else {
             self.counters.unknown_exchanges += 1;
@@ -176,20 +179,28 @@ impl Linker {
             self.counters.repeated_exchanges += 1;
             return;
         }
-        exchange.end_ns = Some(end_ns);
         let (side, opener) = (exchange.side, exchange.actor);
+        let undecided = exchange.parent == Parent::Undecided;
+        if undecided && side == Side::Server {
+            // No other end can turn up any more.
+            self.settle(id);
+        }
+        let Some(exchange) = self.exchanges.get_mut(&id) else {
+            return;
+        };
+        exchange.end_ns = Some(end_ns);
         let of = match exchange.parent {
             Parent::Exchange(parent) => Some(parent),
             _ => exchange.hint.map(|(request, _)| request),
         };
-        let bystands = exchange.bystands && exchange.parent == Parent::Undecided;
-        match (exchange.parent, side) {
-            // It is settled in time.
-            (Parent::Undecided, Side::Server) => {}
-            (Parent::Undecided, Side::Client) => {
+        let bystands = exchange.bystands && undecided;
+        match side {
+            // It is decided below.
+            Side::Server => {}
+            Side::Client if undecided => {
                 self.waiting.until(id, end_ns.saturating_add(self.limits.wait_ns));
             }
-            _ => self.waiting.due(id),
+            Side::Client => self.waiting.due(id),
         }
         match side {
             Side::Client => {
@@ -216,6 +227,15 @@ impl Linker {
             }
         }
         self.close(id);
+        if side == Side::Server {
+            self.try_decide(id, end_ns);
+        }
+    }
+
+    /// The decision about the exchange that was finished last, where nothing else had to be known first. The others come with
+    /// [`Self::decide`].
+    pub fn take_decided(&mut self, id: ExchangeId) -> Option<Decision> {
+        self.ready.pop_if(|decision| decision.id == id)
     }
 
     /// The process is gone: whatever it had open will not be answered by it.
@@ -231,11 +251,9 @@ impl Linker {
         self.connecting.take(connection);
     }
 
-    fn server_seen(&mut self, seen: &Seen<'_>) {
-        self.settling
-            .push_back((seen.time_ns.saturating_add(self.limits.settle_ns), seen.id));
-        let actor = seen.actor;
-        let interleaved = self.works_elsewhere(seen, |work| &work.open);
+    /// `actor` has the request, whoever read its first byte.
+    fn server_seen(&mut self, seen: &Seen<'_>, actor: Actor) {
+        let interleaved = self.works_elsewhere(seen.connection, actor, |work| &work.open);
         let work = self.thread(actor, seen.time_ns);
         work.open.push(seen.id);
         work.segment.identified(seen.id, seen.time_ns);
@@ -254,7 +272,7 @@ impl Linker {
             self.inferring
                 .request_seen(actor.pid, seen.id, &exchange.name, seen.time_ns);
         }
-        self.goes_on(seen.id, None, seen.actor, seen.time_ns);
+        self.goes_on(seen.id, None, actor, seen.time_ns);
     }
 
     fn client_seen(&mut self, seen: &Seen<'_>) {
@@ -263,9 +281,7 @@ impl Linker {
         if seen.actor.task.is_some() {
             found = self.found_by_task(seen, found);
         }
-        let overlapping = self.works_elsewhere(seen, |work| &work.calls);
-        // Makes room for the process first.
-        self.process(seen.actor.pid);
+        let overlapping = self.works_elsewhere(seen.connection, seen.actor, |work| &work.calls);
         self.note_background(seen);
         let process = self.process(seen.actor.pid);
         // Calls made while a process starts tell nothing about how it serves.
@@ -298,7 +314,7 @@ impl Linker {
         if let Some(call) = self.exchanges.get_mut(&seen.id) {
             call.turn = turn;
             call.begun = match cause {
-                Some(Cause::Seen(begun)) => Some(begun),
+                Some(Cause::Seen(begun)) => Some(Box::new(begun)),
                 _ => None,
             };
         }
@@ -332,15 +348,18 @@ impl Linker {
 
     /// The thread has others of these open, on another connection. Pipelined requests of one connection are one queue; two
     /// connections at once are not one thread's work.
-    fn works_elsewhere(&self, seen: &Seen<'_>, list: impl Fn(&Work) -> &Vec<ExchangeId>) -> bool {
-        let worker = Worker::thread(seen.actor);
-        let others = self.threads.get(worker).map_or(&[][..], |work| list(work));
-        seen.actor.goroutine == 0
-            && others.iter().any(|id| {
-                self.exchanges
-                    .get(id)
-                    .is_some_and(|other| other.connection != seen.connection)
-            })
+    fn works_elsewhere(
+        &self,
+        connection: ConnectionId,
+        actor: Actor,
+        list: impl Fn(&Work) -> &Vec<ExchangeId>,
+    ) -> bool {
+        let elsewhere = |id: &ExchangeId| {
+            let other = self.exchanges.get(id);
+            other.is_some_and(|other| other.connection != connection)
+        };
+        let work = self.threads.get(Worker::thread(actor));
+        actor.goroutine == 0 && work.is_some_and(|work| list(work).iter().any(elsewhere))
     }
 
     /// Both ends of one exchange are known.
@@ -365,13 +384,8 @@ impl Linker {
         let Some(exchange) = self.exchanges.get(&id) else {
             return;
         };
-        let (actor, side, connection, handle) = (
-            exchange.actor,
-            exchange.side,
-            exchange.connection,
-            exchange.handle,
-        );
-        self.ends.forget(id, side, handle);
+        let (actor, connection) = (exchange.actor, exchange.connection);
+        self.ends.forget(id, exchange.side, &exchange.handle);
         if let Some(open) = self.on_connection.get_mut(&connection) {
             if let Some(at) = open.iter().rposition(|other| *other == id) {
                 open.remove(at);
@@ -409,7 +423,7 @@ impl Linker {
         if self.processes.len() >= self.limits.threads && !self.processes.contains_key(&pid) {
             self.processes.retain(|_, process| !process.open.is_empty());
         }
-        self.processes.entry(pid).or_default()
+        self.processes.or_default(pid)
     }
 
     pub(super) fn thread(&mut self, actor: Actor, time_ns: TimeNs) -> &mut Work {
@@ -427,6 +441,17 @@ impl Linker {
         self.counters.threads_evicted += evicted;
         work
     }
+}
+
+/// Equal for equal request lines; 0 where nothing is asked for.
+fn line_of(seen: &Seen<'_>) -> u64 {
+    if seen.operation.is_empty() && seen.target.is_empty() {
+        return 0;
+    }
+    let mut hasher = FxHasher::default();
+    hasher.write(seen.operation.as_bytes());
+    hasher.write(seen.target.as_bytes());
+    hasher.finish()
 }
 
 fn unlinked(id: ExchangeId, span_id: u64, trace_id: u128) -> Decision {

@@ -25,6 +25,7 @@ mod name;
 mod order;
 mod record;
 mod segment;
+mod table;
 mod task;
 mod thread;
 mod touching;

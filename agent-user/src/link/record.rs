@@ -31,7 +31,10 @@ pub(super) struct Exchange {
     pub(super) connection: ConnectionId,
     pub(super) time_ns: TimeNs,
     pub(super) context: Option<Box<PropagatedContext>>,
-    /// What requests like this one are called, without what tells them apart; empty where nothing was asked for.
+    /// Hash of operation and target, 0 where nothing was asked for.
+    pub(super) line: u64,
+    /// What requests like this one are called, without what tells them apart; empty where nothing was asked for, and for
+    /// requests read before the process was seen to make calls.
     pub(super) name: CompactString,
     pub(super) handle: Handle,
     pub(super) span_id: u64,
@@ -45,7 +48,7 @@ pub(super) struct Exchange {
     /// A call's: the turn of the loop in which it was made.
     pub(super) turn: u32,
     /// A call's: it is the first one on a connection that was seen to be begun.
-    pub(super) begun: Option<Begun>,
+    pub(super) begun: Option<Box<Begun>>,
     /// What the loop's turn and the order point at, and how many requests might have been pointed at instead.
     pub(super) pointed: Pointed,
     pub(super) hint_others: u32,
@@ -62,6 +65,17 @@ pub(super) struct Exchange {
     pub(super) remembered: bool,
     /// Exchanges that have it for a parent and are not decided.
     pub(super) undecided_children: u32,
+}
+
+impl Exchange {
+    /// The request for which this one, whose id is given, is made.
+    pub(super) fn works_for(&self, id: ExchangeId) -> Option<ExchangeId> {
+        match (self.side, self.parent) {
+            (Side::Server, _) => Some(id),
+            (Side::Client, Parent::Exchange(parent)) => Some(parent),
+            (Side::Client, _) => self.hint.map(|(request, _)| request),
+        }
+    }
 }
 
 /// A request that could go on.
@@ -91,6 +105,8 @@ impl Background {
 #[derive(Default)]
 pub(super) struct Process {
     pub(super) style: Style,
+    /// It has made a call, or begun to connect for one.
+    pub(super) calls: bool,
     /// Server exchanges not yet answered, oldest first.
     pub(super) open: Vec<ExchangeId>,
     /// Calls it made while no request was open, by name: those of timers and the like.

@@ -137,7 +137,11 @@ impl Segment {
             };
             *count = count.saturating_add(1);
         }
-        self.reads.drain(..=at);
+        if at + 1 == self.reads.len() {
+            self.reads.clear();
+        } else {
+            self.reads.drain(..=at);
+        }
     }
 
     /// Nothing that follows is for what was read.

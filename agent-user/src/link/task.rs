@@ -8,12 +8,12 @@
 //! `exact` assumes that a task made for one request works for no other: it was first seen after the request was read, and
 //! has answered none before. A task whose name has no number cannot be told from a later one at its place.
 
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::ladder::{Found, Link};
 use super::linker::Linker;
 use super::record::Parent;
+use super::table::Table;
 use super::thread::make_room;
 use super::{ExchangeId, Method, Seen};
 use crate::event::{Actor, Awaited, ConnectionId, Task, TimeNs};
@@ -55,7 +55,7 @@ struct Work {
 
 #[derive(Default)]
 pub(super) struct Tasks {
-    table: FxHashMap<Key, Work>,
+    table: Table<Key, Work>,
 }
 
 impl Tasks {
@@ -65,7 +65,7 @@ impl Tasks {
         if self.table.len() >= limit && !self.table.contains_key(&key) {
             evicted = make_room(&mut self.table, limit, |work| work.last_ns);
         }
-        let work = self.table.entry(key).or_insert_with(|| Work {
+        let work = self.table.or_insert_with(key, || Work {
             first_ns: now_ns,
             last_ns: now_ns,
             waits: None,

@@ -6,12 +6,12 @@
 
 use std::hash::Hash;
 
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::ExchangeId;
 use super::answering::Said;
 use super::segment::Segment;
+use super::table::Table;
 use super::waking::Calls;
 use crate::event::Actor;
 
@@ -62,7 +62,7 @@ pub(super) struct Work {
 
 #[derive(Default)]
 pub(super) struct Workers {
-    table: FxHashMap<Worker, Work>,
+    table: Table<Worker, Work>,
 }
 
 impl Workers {
@@ -77,7 +77,7 @@ impl Workers {
             let age = |work: &Work| (!(work.open.is_empty() && work.calls.is_empty()), work.last_ns);
             evicted = make_room(&mut self.table, limit, age);
         }
-        let work = self.table.entry(worker).or_default();
+        let work = self.table.or_default(worker);
         work.last_ns = now_ns;
         (work, evicted)
     }
@@ -92,7 +92,7 @@ impl Workers {
 
     #[cfg(test)]
     pub(super) fn most(&self, count: impl Fn(&Work) -> usize) -> usize {
-        self.table.values().map(count).max().unwrap_or(0)
+        self.table.iter().map(|(_, work)| count(work)).max().unwrap_or(0)
     }
 
     #[cfg(test)]
@@ -104,17 +104,29 @@ impl Workers {
 /// Drops an eighth at once, those first in the order of `age`, so that the cost per new entry stays constant. Answers how many
 /// went.
 pub(super) fn make_room<K: Copy + Eq + Hash, V, A: Copy + Ord>(
-    table: &mut FxHashMap<K, V>,
+    table: &mut Table<K, V>,
     limit: usize,
     age: impl Fn(&V) -> A,
 ) -> u64 {
-    let mut ages: Vec<(A, K)> = table.iter().map(|(key, value)| (age(value), *key)).collect();
-    let drop = (limit / 8).max(1).min(ages.len());
-    ages.select_nth_unstable_by_key(drop - 1, |(age, _)| *age);
-    for (_, key) in &ages[..drop] {
+    let oldest = oldest_eighth(table, limit, age);
+    for key in &oldest {
         table.remove(key);
     }
-    drop as u64
+    oldest.len() as u64
+}
+
+/// An eighth of `limit` of the keys: those first in the order of `age`.
+pub(super) fn oldest_eighth<K: Copy + Eq + Hash, V, A: Copy + Ord>(
+    table: &Table<K, V>,
+    limit: usize,
+    age: impl Fn(&V) -> A,
+) -> Vec<K> {
+    let mut ages: Vec<(A, K)> = table.iter().map(|(key, value)| (age(value), *key)).collect();
+    let count = (limit / 8).max(1).min(ages.len());
+    if count > 0 {
+        ages.select_nth_unstable_by_key(count - 1, |(age, _)| *age);
+    }
+    ages.into_iter().take(count).map(|(_, key)| key).collect()
 }
 
 /// Removes the first occurrence; order is kept, since the newest matters.

@@ -7,9 +7,8 @@ use super::connecting::Begun;
 use super::handoff::CONNECTS;
 use super::hint::Pointed;
 use super::linker::Linker;
-use super::record::{Exchange, Parent};
 use super::thread::remove;
-use super::{ExchangeId, Seen, Style};
+use super::{Seen, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::Side;
 
@@ -26,6 +25,7 @@ impl Linker {
     /// The actor begins to connect; [`Self::opened`] may follow.
     pub fn connecting(&mut self, connection: ConnectionId, actor: Actor, time_ns: TimeNs) {
         let process = self.process(actor.pid);
+        process.calls = true;
         let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
         let segment = &mut self.thread(actor, time_ns).segment;
         let mut pointed = Pointed::by_turn(segment.current(turns), time_ns);
@@ -54,21 +54,23 @@ impl Linker {
 
     /// The actor moved bytes on this connection; `inward` for a read.
     pub fn touched(&mut self, connection: ConnectionId, actor: Actor, inward: bool, time_ns: TimeNs) {
-        let owner = self.owner_on(connection);
+        let open = self.on_connection.get(&connection).map_or(&[][..], |open| open);
+        let newest = open.last().and_then(|id| Some((*id, self.exchanges.get(id)?)));
         if !inward {
-            let newest = self.on_connection.get(&connection).and_then(|open| open.last());
-            if let Some(request) = owner
-                && newest == Some(&request)
+            if let Some((request, exchange)) = newest
+                && exchange.side == Side::Server
             {
                 self.answers(request, actor, time_ns);
             }
             return;
         }
+        let owner = newest.and_then(|(id, exchange)| exchange.works_for(id));
+        let call = newest.filter(|(_, exchange)| open.len() == 1 && exchange.side == Side::Client);
+        let answers = call.map(|(id, _)| id);
         self.reading = Some((connection, actor));
         if actor.goroutine != 0 {
             self.taken_over(connection, actor, time_ns);
         }
-        let answers = self.answered_on(connection);
         self.thread(actor, time_ns).segment.read(owner, answers, time_ns);
     }
 
@@ -97,30 +99,6 @@ impl Linker {
             Some((connection, actor)) if connection == seen.connection && helps(seen.actor, actor) => actor,
             _ => seen.actor,
         }
-    }
-
-    /// For which request the newest exchange on the connection is made.
-    fn owner_on(&self, connection: ConnectionId) -> Option<ExchangeId> {
-        let exchange = self.on_connection.get(&connection)?.last()?;
-        match self.exchanges.get(exchange)? {
-            Exchange {
-                side: Side::Server, ..
-            } => Some(*exchange),
-            Exchange {
-                parent: Parent::Exchange(parent),
-                ..
-            } => Some(*parent),
-            Exchange { hint, .. } => hint.map(|(request, _)| request),
-        }
-    }
-
-    /// The one call that is open on the connection.
-    fn answered_on(&self, connection: ConnectionId) -> Option<ExchangeId> {
-        let [one] = self.on_connection.get(&connection)?[..] else {
-            return None;
-        };
-        let exchange = self.exchanges.get(&one)?;
-        (exchange.side == Side::Client).then_some(one)
     }
 }
 

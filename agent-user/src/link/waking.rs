@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use super::ladder::Link;
 use super::linker::Linker;
 use super::record::{Exchange, Parent, Process};
+use super::table::Table;
 use super::thread::Worker;
 use super::{ExchangeId, Method};
 use crate::event::{Actor, TimeNs, Wake, Woken};
@@ -285,7 +286,7 @@ impl Linker {
 }
 
 /// What is known of the process's wake-ups, where they were wanted.
-fn wakes_of(processes: &mut FxHashMap<u32, Process>, pid: u32) -> Option<&mut Wakes> {
+fn wakes_of(processes: &mut Table<u32, Process>, pid: u32) -> Option<&mut Wakes> {
     processes.get_mut(&pid)?.wakes.as_deref_mut()
 }
 

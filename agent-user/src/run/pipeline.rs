@@ -42,10 +42,7 @@ pub struct Pipeline {
     serial: u32,
     settings: Settings,
     pythons: Pythons,
-    linker: Linker,
-    pending: Pending,
     decisions: Vec<Decision>,
-    linked: Vec<Linked>,
     orders: Vec<Order>,
     pub ledger: Ledger,
     notes: Notes,
@@ -70,15 +67,12 @@ impl Pipeline {
                 ..Settings::default()
             },
             pythons: Pythons::default(),
-            linker: Linker::new(Limits::default(), seed),
-            pending: Pending::new(PENDING_MAX),
             decisions: Vec::new(),
-            linked: Vec::new(),
             orders: Vec::new(),
             ledger: Ledger::default(),
             notes: Notes::default(),
             events: 0,
-            spans: Spans::default(),
+            spans: Spans::new(Linker::new(Limits::default(), seed), Pending::new(PENDING_MAX)),
             unknown_connections: 0,
             orders_turned_away: 0,
         }
@@ -88,11 +82,12 @@ impl Pipeline {
         self.events += 1;
         match event {
             Event::Connecting(begun) => {
-                self.linker
+                self.spans
+                    .linker
                     .connecting(begun.connection, begun.actor, begun.time_ns);
             }
-            Event::Woken(woken) => self.linker.woken(&woken),
-            Event::Awaited(awaited) => self.linker.awaited(&awaited),
+            Event::Woken(woken) => self.spans.linker.woken(&woken),
+            Event::Awaited(awaited) => self.spans.linker.awaited(&awaited),
             Event::Addressed(addressed) => {
                 if let Some(live) = self.connections.get_mut(addressed.connection) {
                     live.addressees.next(addressed.tid, addressed.to);
@@ -111,7 +106,7 @@ impl Pipeline {
             }
             Event::ProcessEnded(ended) => {
                 self.forget_program(ended.pid);
-                self.linker.process_ended(ended.pid);
+                self.spans.linker.process_ended(ended.pid);
                 self.order(Order::ForgetProcess { pid: ended.pid });
             }
         }
@@ -120,9 +115,9 @@ impl Pipeline {
     /// Lets decisions fall that are due. Call it a few times a second.
     pub fn tick(&mut self, now_ns: TimeNs) {
         self.look_at_pythons(now_ns);
-        self.linker.decide(now_ns, &mut self.decisions);
+        self.spans.linker.decide(now_ns, &mut self.decisions);
         self.take_decisions();
-        for pid in self.linker.take_wakes_wanted() {
+        for pid in self.spans.linker.take_wakes_wanted() {
             self.survey_process(pid);
         }
     }
@@ -132,20 +127,20 @@ impl Pipeline {
         let live: Vec<_> = self.connections.drain().collect();
         for (id, mut live) in live {
             let (flow, facts) = parted(&mut live);
-            let mut listener = listener(&mut self.linker, &mut self.pending, &mut self.spans, id, facts);
+            let mut listener = listener(&mut self.spans, id, facts);
             flow.given_up(&mut listener);
         }
-        self.linker.flush(&mut self.decisions);
+        self.spans.linker.flush(&mut self.decisions);
         self.take_decisions();
     }
 
     /// Spans that have their link.
     pub fn take_linked(&mut self) -> Vec<Linked> {
-        std::mem::take(&mut self.linked)
+        std::mem::take(&mut self.spans.linked)
     }
 
     pub fn linked_len(&self) -> usize {
-        self.linked.len()
+        self.spans.linked.len()
     }
 
     pub fn take_orders(&mut self) -> std::vec::Drain<'_, Order> {
@@ -154,7 +149,7 @@ impl Pipeline {
 
     /// What was turned away by the rooms in here, added to the ledger; and what was done.
     pub fn report(&mut self) -> Vec<(&'static str, u64)> {
-        let link = self.linker.counters();
+        let link = self.spans.linker.counters();
         let processes = self.directory.counters();
         let losses = [
             ("link_exchanges_evicted", link.exchanges_evicted),
@@ -162,7 +157,7 @@ impl Pipeline {
             ("link_connections_evicted", link.connections_evicted),
             ("link_unknown_exchanges", link.unknown_exchanges),
             ("link_repeated_exchanges", link.repeated_exchanges),
-            ("spans_pending_turned_away", self.pending.turned_away()),
+            ("spans_pending_turned_away", self.spans.pending.turned_away()),
             ("connections_evicted", self.connections.evicted),
             ("data_of_unknown_connections", self.unknown_connections),
             ("capture_orders_turned_away", self.orders_turned_away),
@@ -177,7 +172,7 @@ impl Pipeline {
             ("connections_live", self.connections.len() as u64),
             ("processes_known", self.directory.len() as u64),
             ("processes_unreadable", processes.processes_unreadable),
-            ("spans_pending", self.pending.len() as u64),
+            ("spans_pending", self.spans.pending.len() as u64),
             ("link_waits_given_up", link.waits_given_up),
             ("connections_of_unknown_protocol", self.notes.protocol_unknown),
             ("responses_without_request", self.notes.responses_without_request),
@@ -200,13 +195,16 @@ impl Pipeline {
             });
             return;
         }
-        self.linker
+        self.spans
+            .linker
             .set_style(opened.actor.pid, Style::of(&instance.executable));
         if instance.runtime == Runtime::Python {
             self.pythons.noticed(instance.pid);
         }
         if !opened.adopted && opened.role != Role::Unknown {
-            self.linker.opened(opened.connection, opened.role == Role::Client);
+            self.spans
+                .linker
+                .opened(opened.connection, opened.role == Role::Client);
         }
         let port = |address: Option<std::net::SocketAddr>| address.map_or(0, |address| address.port());
         let flow = Flow::new(
@@ -234,13 +232,7 @@ impl Pipeline {
         };
         if let Some(mut evicted) = self.connections.insert(opened.connection, live) {
             let (flow, facts) = parted(&mut evicted);
-            let mut listener = listener(
-                &mut self.linker,
-                &mut self.pending,
-                &mut self.spans,
-                opened.connection,
-                facts,
-            );
+            let mut listener = listener(&mut self.spans, opened.connection, facts);
             flow.given_up(&mut listener);
         }
     }
@@ -252,7 +244,7 @@ impl Pipeline {
                 connection: data.connection,
             });
         };
-        self.linker.touched(
+        self.spans.linker.touched(
             data.connection,
             data.actor,
             data.direction == Direction::In,
@@ -261,7 +253,8 @@ impl Pipeline {
         // A socket inherited over fork or passed to another process belongs to whoever moves its bytes.
         if live.instance.pid != data.actor.pid && data.actor.pid != 0 {
             live.instance = self.directory.instance(data.actor.pid);
-            self.linker
+            self.spans
+                .linker
                 .set_style(data.actor.pid, Style::of(&live.instance.executable));
         }
         let chunk = Chunk {
@@ -278,13 +271,7 @@ impl Pipeline {
         };
         let (flow, mut facts) = parted(live);
         facts.endpoints = ends.as_ref().unwrap_or(facts.endpoints);
-        let mut listener = listener(
-            &mut self.linker,
-            &mut self.pending,
-            &mut self.spans,
-            data.connection,
-            facts,
-        );
+        let mut listener = listener(&mut self.spans, data.connection, facts);
         flow.data(data.direction, &chunk, &mut listener);
         if flow.has_losses() {
             let losses = flow.take_losses();
@@ -313,26 +300,20 @@ impl Pipeline {
             return;
         };
         let (flow, facts) = parted(&mut live);
-        let mut listener = listener(
-            &mut self.linker,
-            &mut self.pending,
-            &mut self.spans,
-            closed.connection,
-            facts,
-        );
+        let mut listener = listener(&mut self.spans, closed.connection, facts);
         flow.closed(closed.time_ns, &mut listener);
         let losses = live.flow.take_losses();
         let affected = live.affected(closed.connection, closed.time_ns);
         self.notes.take(&losses, affected, &mut self.ledger);
         self.ledger
             .attribute(affected, "unseen_bytes", closed.unseen_bytes);
-        self.linker.connection_closed(closed.connection);
+        self.spans.linker.connection_closed(closed.connection);
     }
 
     fn take_decisions(&mut self) {
         for decision in self.decisions.drain(..) {
-            if let Some(linked) = self.pending.link(decision) {
-                self.linked.push(linked);
+            if let Some(linked) = self.spans.pending.link(decision) {
+                self.spans.linked.push(linked);
             }
         }
     }

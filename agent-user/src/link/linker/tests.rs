@@ -5,6 +5,8 @@ mod loops;
 mod tasks;
 mod waking;
 
+use rustc_hash::FxHashMap;
+
 use super::*;
 use crate::event::SequencePair;
 use crate::protocol::PropagatedContext;

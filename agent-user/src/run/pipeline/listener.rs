@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::addressees::Addressees;
 use super::super::connections::Live;
-use crate::batch::Pending;
+use crate::batch::{Linked, Pending};
 use crate::event::{ConnectionId, SequencePair};
 use crate::exchange::{Exchange, Flow, Sink};
 use crate::link::{ExchangeId, Linker, Seen};
@@ -40,32 +40,37 @@ pub(super) fn parted(live: &mut Live) -> (&mut Flow, Facts<'_>) {
     (&mut live.flow, facts)
 }
 
-/// What all spans have in common.
-#[derive(Default)]
+/// Where spans are made and linked.
 pub(super) struct Spans {
+    pub(super) linker: Linker,
+    /// Those that wait for their link, and those that have it.
+    pub(super) pending: Pending,
+    pub(super) linked: Vec<Linked>,
     pub(super) count: u64,
     routes: RouteTable,
 }
 
-/// Takes exchanges from a flow to the link room and to the spans that wait for it.
+impl Spans {
+    pub(super) fn new(linker: Linker, pending: Pending) -> Self {
+        Self {
+            linker,
+            pending,
+            linked: Vec::new(),
+            count: 0,
+            routes: RouteTable::default(),
+        }
+    }
+}
+
+/// Takes exchanges from a flow to the link room, and makes spans of them.
 pub(super) struct Listener<'a> {
-    linker: &'a mut Linker,
-    pending: &'a mut Pending,
     spans: &'a mut Spans,
     connection: ConnectionId,
     facts: Facts<'a>,
 }
 
-pub(super) fn listener<'a>(
-    linker: &'a mut Linker,
-    pending: &'a mut Pending,
-    spans: &'a mut Spans,
-    connection: ConnectionId,
-    facts: Facts<'a>,
-) -> Listener<'a> {
+pub(super) fn listener<'a>(spans: &'a mut Spans, connection: ConnectionId, facts: Facts<'a>) -> Listener<'a> {
     Listener {
-        linker,
-        pending,
         spans,
         connection,
         facts,
@@ -90,7 +95,7 @@ impl Sink for Listener<'_> {
             Side::Server => (remote, local),
         };
         let request = &exchange.request;
-        self.linker.seen(&Seen {
+        self.spans.linker.seen(&Seen {
             id: self.id(exchange),
             side,
             actor: exchange.request_actor,
@@ -128,14 +133,17 @@ impl Sink for Listener<'_> {
         };
         let response = span.exchange.response.as_ref();
         if let Some(context) = response.and_then(|response| response.context.as_deref()) {
-            self.linker.delivered(id, context);
+            self.spans.linker.delivered(id, context);
         }
         let actor = span
             .exchange
             .response_actor
             .unwrap_or(span.exchange.request_actor);
         let end_ns = span.end_ns();
-        self.pending.add(id, span);
-        self.linker.finished(id, end_ns, actor);
+        self.spans.linker.finished(id, end_ns, actor);
+        match self.spans.linker.take_decided(id) {
+            Some(link) => self.spans.linked.push(Linked { span, link }),
+            None => self.spans.pending.add(id, span),
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Pipeline {
             rule.goroutine_offset = layout.goroutine_offset;
             rule.parent_goroutine_offset = layout.parent_goroutine_offset;
         }
-        if self.linker.wants_wakes(pid) {
+        if self.spans.linker.wants_wakes(pid) {
             rule.flags |= PROCESS_WAKES;
         }
         let is_go = rule.flags & PROCESS_GO != 0;

