@@ -19,6 +19,8 @@ pub(super) struct Body {
 
 #[derive(Debug)]
 enum State {
+    /// It comes only if the server wants it (RFC 9110 section 10.1.1); then it is framed so.
+    Expected(Framing),
     /// So much of a watched body of known length is to come.
     Length(u64),
     /// At the start of a chunk-size line.
@@ -48,14 +50,25 @@ pub(super) enum BodyStep {
     Malformed,
 }
 
+impl State {
+    fn of(framing: Framing) -> Self {
+        match framing {
+            Framing::Chunked => Self::Size,
+            Framing::UntilClose => Self::UntilClose,
+            Framing::Length(bytes) => Self::Length(bytes),
+            Framing::None | Framing::Faulty => Self::Faulty,
+        }
+    }
+}
+
 impl Body {
     pub(super) fn new(framing: Framing, watched: bool) -> Self {
-        let state = match framing {
-            Framing::Chunked => State::Size,
-            Framing::UntilClose => State::UntilClose,
-            Framing::Length(bytes) => State::Length(bytes),
-            Framing::None | Framing::Faulty => State::Faulty,
-        };
+        let state = State::of(framing);
+        Self { state, watched }
+    }
+
+    pub(super) fn expected(framing: Framing, watched: bool) -> Self {
+        let state = State::Expected(framing);
         Self { state, watched }
     }
 
@@ -71,13 +84,24 @@ impl Body {
         self.watched = false;
     }
 
-    /// Whether these are no longer bytes of this body: they begin with a head.
-    pub(super) fn is_over(&self, side: Side, bytes: &[u8]) -> bool {
+    /// Whether these are no longer bytes of this body: they begin with a head. An expected body may also never begin, where
+    /// the server `answered` without it.
+    pub(super) fn is_over(&self, side: Side, bytes: &[u8], answered: bool) -> bool {
         let start_line = match side {
             Side::Client => line::request_line,
             Side::Server => line::status_line,
         };
-        matches!(self.state, State::UntilHead | State::UntilLastChunk) && start_line(bytes) == Line::Yes
+        let may_be = match self.state {
+            State::UntilHead | State::UntilLastChunk => true,
+            State::Expected(_) => answered,
+            _ => false,
+        };
+        may_be && start_line(bytes) == Line::Yes
+    }
+
+    /// As [`Body::is_over`] of the client's, once more bytes are there.
+    pub(super) fn may_be_over(&self, bytes: &[u8], answered: bool) -> bool {
+        answered && matches!(self.state, State::Expected(_)) && line::request_line(bytes) == Line::Maybe
     }
 
     pub(super) fn ends_with_connection(&self) -> bool {
@@ -86,18 +110,19 @@ impl Body {
 
     /// Whether its message was reported as one that ends later, and has not ended yet.
     pub(super) fn owes_end(&self) -> bool {
-        matches!(self.state, State::UntilLastChunk)
+        matches!(self.state, State::UntilLastChunk | State::Expected(_))
     }
 
     /// Whether the body can be followed although so many bytes at its place are missing.
     pub(super) fn lose(&mut self, missing: u64) -> bool {
+        self.begin();
         match &mut self.state {
             State::UntilClose | State::UntilHead | State::UntilLastChunk => true,
             State::Length(rest) | State::ChunkData(rest) if missing <= *rest => {
                 *rest -= missing;
                 true
             }
-            State::Length(_) | State::Faulty => false,
+            State::Length(_) | State::Faulty | State::Expected(_) => false,
             // Chunk data that is not watched is skipped, so what is missing here is framing.
             State::Size | State::ChunkData(_) | State::DataEnd | State::Trailer => {
                 self.state = State::UntilLastChunk;
@@ -108,6 +133,9 @@ impl Body {
 
     /// Deals with the bytes shown; data among them is also shown to `watch`, if the body is watched.
     pub(super) fn step(&mut self, bytes: &[u8], watch: &mut dyn FnMut(&[u8])) -> BodyStep {
+        if !bytes.is_empty() {
+            self.begin();
+        }
         match self.state {
             State::Length(rest) => self.data(bytes, rest, watch),
             State::ChunkData(rest) if rest > 0 => self.data(bytes, rest, watch),
@@ -123,8 +151,15 @@ impl Body {
             State::UntilClose | State::UntilHead => BodyStep::Consumed(bytes.len()),
             State::UntilLastChunk if ends_with_last_chunk(bytes) => BodyStep::End(bytes.len()),
             State::UntilLastChunk => BodyStep::Consumed(bytes.len()),
-            State::Faulty => BodyStep::Malformed,
+            State::Faulty | State::Expected(_) => BodyStep::Malformed,
             State::Size | State::DataEnd | State::Trailer => self.chunks(bytes, watch),
+        }
+    }
+
+    /// The client sends what it was expected to.
+    fn begin(&mut self) {
+        if let State::Expected(framing) = self.state {
+            self.state = State::of(framing);
         }
     }
 
@@ -253,8 +288,8 @@ mod tests {
             body.step(b"some data 0\r\n\r\n", &mut |_| ()),
             BodyStep::Consumed(15)
         );
-        assert!(!body.is_over(Side::Server, b"more data"));
-        assert!(body.is_over(Side::Server, b"HTTP/1.1 200 OK\r\n"));
+        assert!(!body.is_over(Side::Server, b"more data", false));
+        assert!(body.is_over(Side::Server, b"HTTP/1.1 200 OK\r\n", false));
         assert_eq!(body.step(b"data\r\n0\r\n\r\n", &mut |_| ()), BodyStep::End(11));
     }
 

@@ -111,6 +111,10 @@ mod tests {
             Verdict::Score(95)
         );
         assert_eq!(
+            detect(&opening(b"get /a HTTP/1.1\r\nHost: x\r\n\r\n", b"", true)),
+            Verdict::Score(95)
+        );
+        assert_eq!(
             detect(&opening(b"", b"HTTP/1.1 200 OK\r\n", true)),
             Verdict::Score(95)
         );

@@ -14,6 +14,8 @@ pub(super) struct RequestFields<'a> {
     pub(super) content_type: &'a [u8],
     pub(super) length: ContentLength,
     pub(super) transfer: Transfer,
+    /// `Expect: 100-continue`: the body comes only if the server wants it.
+    pub(super) expects: bool,
     pub(super) context: ContextReader,
 }
 
@@ -21,13 +23,14 @@ impl<'a> RequestFields<'a> {
     /// Whether [`Self::see`] has a use for names that begin with this letter, in lower case.
     #[inline]
     pub(super) fn wants(letter: u8) -> bool {
-        matches!(letter, b'h' | b'u' | b'c' | b't') || ContextReader::wants(letter)
+        matches!(letter, b'h' | b'u' | b'c' | b't' | b'e') || ContextReader::wants(letter)
     }
 
     #[inline]
     pub(super) fn see(&mut self, name: &[u8], value: &'a [u8]) {
         match name.len() {
             4 if is(name, b"host") => self.host = value,
+            6 if is(name, b"expect") => self.expects = value.eq_ignore_ascii_case(b"100-continue"),
             7 if is(name, b"upgrade") => self.upgrade = value,
             10 if is(name, b"connection") => self.upgrades |= has_token(value, "upgrade"),
             10 if is(name, b"user-agent") => self.user_agent = Some(value),
@@ -116,6 +119,9 @@ impl Transfer {
             .trim_ascii();
         *self = if last.eq_ignore_ascii_case(b"chunked") {
             Self::Chunked
+        } else if *self == Self::None && value.eq_ignore_ascii_case(b"identity") {
+            // What RFC 2616 called no coding at all.
+            Self::None
         } else {
             Self::Other
         };

@@ -30,6 +30,8 @@ pub(super) struct RequestHead {
     pub(super) message: Box<Message>,
     pub(super) framing: Framing,
     pub(super) asked: Asked,
+    /// The body comes only if the server wants it.
+    pub(super) expects: bool,
     /// What is to look at the body.
     pub(super) refiner: Option<Box<Refiner>>,
 }
@@ -181,6 +183,7 @@ pub(super) fn request_head(
         content_type,
         length,
         transfer,
+        expects,
         context,
     } = fields;
     if let Some(user_agent) = user_agent {
@@ -229,6 +232,7 @@ pub(super) fn request_head(
         message,
         framing,
         asked,
+        expects,
         refiner,
     }
 }

@@ -28,8 +28,16 @@ fn is_method_byte(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte == b'-' || byte == b'_'
 }
 
-/// Whether these are the first bytes of a request. Methods are upper case here, as all registered ones are.
+/// Whether these are the first bytes of a request. Methods are upper case, as all registered ones are; another is
+/// believed in a whole line only.
 pub(super) fn request_line(bytes: &[u8]) -> Line {
+    if bytes.first().is_some_and(u8::is_ascii_lowercase) {
+        return if is_odd_method_line(bytes) {
+            Line::Yes
+        } else {
+            Line::No
+        };
+    }
     let blank = bytes
         .iter()
         .take_while(|byte| matches!(byte, b'\r' | b'\n'))
@@ -63,6 +71,22 @@ pub(super) fn request_line(bytes: &[u8]) -> Line {
         Line::No if line.len() < rest.len() && spaced(bytes).is_some() => Line::Yes,
         other => other,
     }
+}
+
+/// Whether a whole line asks in HTTP/1 with a method nobody registered, as `get`.
+fn is_odd_method_line(bytes: &[u8]) -> bool {
+    let line = memchr::memchr(b'\n', bytes).map(|newline| bytes[..newline].trim_ascii_end());
+    let Some((method, target)) = line
+        .and_then(|line| {
+            line.strip_suffix(b" HTTP/1.1")
+                .or(line.strip_suffix(b" HTTP/1.0"))
+        })
+        .and_then(split_at_space)
+    else {
+        return false;
+    };
+    let is_target = target.starts_with(b"/") && !target.contains(&b' ');
+    is_target && method.len() <= LONGEST_METHOD && method.iter().all(u8::is_ascii_alphabetic)
 }
 
 /// A whole request line with spaces where there should be none, as some clients send it and servers still read or refuse.

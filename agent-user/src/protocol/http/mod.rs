@@ -111,13 +111,22 @@ impl Parser for Http1 {
         if let Some(to) = self.hand_over {
             return Step::HandOver { consumed: 0, to };
         }
+        let answered = side == Side::Client && self.is_last_answered();
         let half = self.half(side);
-        if half.body.as_ref().is_some_and(|body| body.is_over(side, bytes)) {
+        if half
+            .body
+            .as_ref()
+            .is_some_and(|body| body.is_over(side, bytes, answered))
+        {
             let owes_end = half.body.take().is_some_and(|body| body.owes_end());
             if owes_end {
                 let end = self.end(side);
                 return Step::End { consumed: 0, end };
             }
+        }
+        let may_be_over = |body: &Body| body.may_be_over(bytes, answered);
+        if self.half(side).body.as_ref().is_some_and(may_be_over) {
+            return Step::NeedMore;
         }
         if let Some(step) = self.body_step(side, bytes) {
             return step;
@@ -184,6 +193,11 @@ impl Http1 {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
         }
+    }
+
+    /// Whether nothing waits for an answer, the latest request included.
+    fn is_last_answered(&self) -> bool {
+        self.open.is_empty()
     }
 
     fn body_step(&mut self, side: Side, bytes: &[u8]) -> Option<Step> {
@@ -280,6 +294,10 @@ impl Http1 {
         head.message.pairing = pairing;
         self.client
             .begin(&mut head.message, head.framing, pairing, watched);
+        if head.expects && !matches!(head.framing, Framing::None | Framing::Length(0) | Framing::Faulty) {
+            self.client.body = Some(Body::expected(head.framing, watched));
+            head.message.ends = Ends::Later;
+        }
         Step::Message {
             consumed,
             message: head.message,

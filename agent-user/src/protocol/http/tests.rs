@@ -111,6 +111,7 @@ fn faulty_framing_is_not_guessed_at() {
         "Content-Length: 3x",
         "Transfer-Encoding: gzip",
         "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
     ] {
         let request = format!("POST /a HTTP/1.1\r\n{fields}\r\n\r\nabc");
         assert_eq!(
@@ -124,6 +125,8 @@ fn faulty_framing_is_not_guessed_at() {
         "POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     );
     assert_eq!(said(&[old])[1], "Lost(Malformed)");
+    let plain = "POST /a HTTP/1.1\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc";
+    assert_eq!(said(&[(C, plain)]), ["POST/a After(3)"]);
     // Both present: the transfer coding counts (RFC 9112 section 6.3). Equal lengths are one.
     let both = (
         C,
@@ -134,6 +137,47 @@ fn faulty_framing_is_not_guessed_at() {
         said(&[(C, "POST /a HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\nabc")]),
         ["POST/a After(3)"]
     );
+}
+
+#[test]
+fn an_expected_body_comes_only_if_it_is_wanted() {
+    use crate::protocol::scripted::{client, play, server};
+    let asking = "PUT /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 30\r\n\r\n";
+    let chunked = "PUT /c HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let refused = "HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n";
+    let done = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+    let body = "GET /looks/like/a/head HTTP/1.";
+    let turns = [
+        client(asking),
+        server(refused),
+        client("GET /b HTTP/1.1\r\nHost: h\r\n\r\n"),
+        server("HTTP/1.1 204 N\r\n\r\n"),
+        client(chunked),
+        server(refused),
+        client(asking),
+        server("HTTP/1.1 100 Continue\r\n\r\n"),
+        client(body),
+        server(done),
+        // It does not wait.
+        client(chunked),
+        client("1e\r\nGET /looks/like/a/head HTTP/1.\r\n0\r\n\r\n"),
+        server(done),
+        client(GET.1),
+        server(done),
+    ];
+    let played = play(&turns, true, usize::MAX);
+    let lines = [
+        "PUT /a -> 417",
+        "GET /b -> 204",
+        "PUT /c -> 417",
+        "PUT /a -> 201",
+        "PUT /c -> 201",
+        "GET /a -> 201",
+    ];
+    assert_eq!(played.lines, lines);
+    assert!(played.losses.is_zero(), "{:?}", played.losses);
+    assert_eq!(played.exchanges[3].request_bytes, (asking.len() + 30) as u64);
+    assert_eq!(play(&turns, true, 11).lines, lines);
 }
 
 #[test]
