@@ -286,22 +286,18 @@ impl Flow {
         } else {
             Role::Client
         };
-        let weight = |role: Role| -> i32 {
-            let incoming = self.queue.of(Direction::In);
-            let outgoing = self.queue.of(Direction::Out);
-            let incoming = incoming.map(|queued| self.seen(&queued.bytes, &[], true));
-            let outgoing = outgoing.map(|queued| self.seen(&[], &queued.bytes, true));
-            incoming
-                .chain(outgoing)
-                .filter(|seen| !(seen.incoming.is_empty() && seen.outgoing.is_empty()))
-                .map(|seen| weigh(protocol, &seen, role))
-                .sum()
-        };
-        if weight(other) > weight(found) {
-            other
-        } else {
-            found
-        }
+        let written = |direction: Direction| self.queue.of(direction).map(|queued| &queued.bytes[..]);
+        let incoming = written(Direction::In).map(|bytes| self.seen(bytes, &[], true));
+        let outgoing = written(Direction::Out).map(|bytes| self.seen(&[], bytes, true));
+        let balance: i32 = incoming
+            .chain(outgoing)
+            .filter(|seen| !(seen.incoming.is_empty() && seen.outgoing.is_empty()))
+            .map(|seen| (weigh(protocol, &seen, found), weigh(protocol, &seen, other)))
+            // What fits neither may be the middle of something, and says nothing.
+            .filter(|(found, other)| *found > 0 || *other > 0)
+            .map(|(found, other)| other - found)
+            .sum();
+        if balance > 0 { other } else { found }
     }
 
     /// The latest write of a direction.

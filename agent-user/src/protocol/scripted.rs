@@ -111,8 +111,19 @@ pub(crate) fn play(turns: &[Turn], from_start: bool, piece: usize) -> Played {
 }
 
 pub(crate) fn play_as(turns: &[Turn], from_start: bool, piece: usize, forced: Option<Protocol>) -> Played {
+    play_in(Role::Server, turns, from_start, piece, forced)
+}
+
+/// The same with the watched end's role as far as it is known from the outside.
+pub(crate) fn play_in(
+    role: Role,
+    turns: &[Turn],
+    from_start: bool,
+    piece: usize,
+    forced: Option<Protocol>,
+) -> Played {
     let start = FlowStart {
-        role: Role::Server,
+        role,
         local_port: 0,
         remote_port: 0,
         from_start,

@@ -5,12 +5,16 @@ use super::frame::{self, Element};
 use super::names;
 use crate::protocol::{Opening, Verdict};
 
+/// An array of strings in the middle of a connection, of which the first is no command's name.
+const EITHER: u8 = 70;
+
 pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
     if opening.datagram {
         return Verdict::Reject;
     }
     match (client(opening), server(opening)) {
         (Verdict::Reject, _) | (_, Verdict::Reject) => Verdict::Reject,
+        (Verdict::Score(EITHER), Verdict::Score(_)) => Verdict::Score(EITHER),
         (Verdict::Score(client), Verdict::Score(server)) => Verdict::Score((client + server / 2).min(99)),
         (Verdict::Score(client), Verdict::NeedMore) if client >= 60 => Verdict::Score(client),
         (Verdict::NeedMore, Verdict::Score(server)) if !opening.from_start => Verdict::Score(server),
@@ -34,7 +38,7 @@ fn client(opening: &Opening<'_>) -> Verdict {
                     Some(b'$') if opening.from_start || is_known_command(&rest[digits + 2..]) => {
                         Verdict::Score(96)
                     }
-                    Some(b'$') => Verdict::Score(70),
+                    Some(b'$') => Verdict::Score(EITHER),
                     Some(_) => Verdict::Reject,
                 }
             }
@@ -172,6 +176,8 @@ mod tests {
             panic!("no score")
         };
         assert!(asked < answered && answered < 80, "{asked} {answered}");
+        let asks = &b"*2\r\n$7\r\nhgetall\r\n$1\r\nk\r\n"[..];
+        assert!(detect(&opening(hash, asks, false)) < detect(&opening(asks, hash, false)));
         let get = b"*2\r\n$3\r\nget\r\n$1\r\nk\r\n";
         assert_eq!(detect(&opening(get, b"", false)), Verdict::Score(96));
     }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::protocol::scripted::{Turn, client, expect, play, play_as, server};
+use crate::protocol::scripted::{Turn, client, expect, play, play_as, play_in, server};
 use crate::protocol::{Protocol, Value};
 
 fn command(arguments: &[&str]) -> Vec<u8> {
@@ -120,6 +120,27 @@ fn replies_to_commands_behind_a_cut_write_are_not_given_to_later_ones() {
         "{:?}",
         played.lines
     );
+}
+
+#[test]
+fn who_asks_is_known_in_the_middle_of_a_value() {
+    use crate::event::Role;
+    let set = command(&["SET", "k", &"x".repeat(9_000)]);
+    let turns = [
+        client(&set[3_000..5_000]),
+        client(&set[5_000..]),
+        server(b"+OK\r\n"),
+        client(command(&["HGETALL", "h"])),
+        server(b"*2\r\n$4\r\nname\r\n$3\r\nbob\r\n"),
+        client(command(&["GET", "k"])),
+        server(b"$-1\r\n"),
+    ];
+    for role in [Role::Server, Role::Unknown] {
+        assert_eq!(
+            play_in(role, &turns, false, usize::MAX, None).lines,
+            ["HGETALL h -> ", "GET k -> nil"]
+        );
+    }
 }
 
 #[test]
