@@ -28,6 +28,10 @@ pub(super) struct Following<'a> {
     pub(super) spans: u64,
     /// What was turned away so far, by name.
     pub(super) losses: Vec<(&'static str, u64)>,
+    /// Answers to what the capture does not hold.
+    pub(super) responses_without_request: u64,
+    /// Connections of which nothing could be made.
+    pub(super) unknown_connections: u64,
 }
 
 struct Followed {
@@ -47,6 +51,8 @@ impl<'a> Following<'a> {
             settings: Settings::default(),
             spans: 0,
             losses,
+            responses_without_request: 0,
+            unknown_connections: 0,
         }
     }
 
@@ -109,9 +115,12 @@ impl<'a> Following<'a> {
         let mut finished = Finished::default();
         followed.flow.closed(time_ns, &mut finished);
         self.spans += finished.print(&followed, print);
-        for (sum, (_, count)) in self.losses.iter_mut().zip(followed.flow.take_losses().named()) {
+        let losses = followed.flow.take_losses();
+        for (sum, (_, count)) in self.losses.iter_mut().zip(losses.named()) {
             sum.1 += count;
         }
+        self.responses_without_request += losses.responses_without_request;
+        self.unknown_connections += losses.protocol_unknown;
     }
 }
 

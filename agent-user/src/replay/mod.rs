@@ -160,6 +160,8 @@ fn report(
         ("segments_repeated", stream.repeated_segments),
         ("bytes_not_captured", stream.missing_bytes),
         ("connections_evicted", stream.evicted_connections),
+        ("connections_of_unknown_protocol", following.unknown_connections),
+        ("responses_without_request", following.responses_without_request),
     ];
     for (name, count) in totals {
         writeln!(out, "{name} {count}")?;

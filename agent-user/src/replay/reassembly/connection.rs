@@ -50,6 +50,8 @@ pub(super) struct Connection {
     /// Who sent the SYN, or received the answer to it.
     pub(super) opener: Option<End>,
     pub(super) is_closed: bool,
+    /// One end broke it off. What was under way by then may have been captured later.
+    pub(super) is_reset: bool,
     strange: u32,
 }
 
@@ -141,7 +143,8 @@ impl Connection {
         if !tcp.syn {
             return true;
         }
-        if self.is_closed && self.halves[from as usize].initial_sequence() != Some(tcp.sequence) {
+        let is_over = self.is_closed || self.is_reset;
+        if is_over && self.halves[from as usize].initial_sequence() != Some(tcp.sequence) {
             return false;
         }
         let opener = if tcp.acknowledgment.is_some() {
@@ -324,7 +327,7 @@ impl Connection {
         // A reset that answers a segment of the peer carries its acknowledgment number, or 0, as sequence number.
         if tcp.sequence == 0 || self.halves[from as usize].is_near(tcp.sequence) {
             self.flush(deliver);
-            self.is_closed = true;
+            self.is_reset = true;
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`MAX_HELD_BYTES`] held out of order in all of them. Deliberately absent: protocols.
 
 mod connection;
+mod datagrams;
 mod half;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use rustc_hash::FxHashMap;
 
 use self::connection::{Connection, Delivery, End, Taken};
+use self::datagrams::Datagrams;
 use super::packet::Segment;
 use crate::event::{
     Actor, Closed, ConnectionId, Data, Direction, Event, Opened, Role, SequencePair, TimeNs, Transport,
@@ -27,7 +29,7 @@ pub const MAX_HELD_BYTES: usize = 64 << 20;
 pub struct ReassemblyCounters {
     pub tcp_connections: u64,
     pub udp_flows: u64,
-    /// Segments that brought nothing new.
+    /// Segments and datagrams that brought nothing new.
     pub repeated_segments: u64,
     /// Bytes that are known to have moved and that the capture does not hold.
     pub missing_bytes: u64,
@@ -63,10 +65,16 @@ struct Face {
     last_ns: TimeNs,
 }
 
+impl Entry {
+    fn is_over(&self) -> bool {
+        let is_reset = matches!(&self.state, State::Tcp(connection) if connection.is_reset);
+        self.face.closed || is_reset
+    }
+}
+
 enum State {
     Tcp(Box<Connection>),
-    /// Byte positions of what each end sent.
-    Udp([u64; 2]),
+    Udp(Box<Datagrams>),
 }
 
 /// All connections of a capture.
@@ -142,7 +150,7 @@ impl Reassembler {
             }
             None => {
                 self.counters.udp_flows += 1;
-                State::Udp([0; 2])
+                State::Udp(Box::default())
             }
         };
         let face = Face {
@@ -216,17 +224,19 @@ impl Reassembler {
                 taken
             }
             (State::Udp(_), _) if segment.length == 0 => Taken::Repeated,
-            (State::Udp(positions), _) => {
-                let position = &mut positions[from as usize];
+            (State::Udp(datagrams), _) => {
+                let Some(position) = datagrams.place(from, segment) else {
+                    self.counters.repeated_segments += 1;
+                    return Taken::Repeated;
+                };
                 let (time_ns, bytes) = (segment.time_ns, segment.payload);
                 let delivery = Delivery {
                     from,
                     time_ns,
-                    position: *position,
+                    position,
                     length: u64::from(segment.length),
                     bytes,
                 };
-                *position += delivery.length;
                 face.deliver(&delivery, &mut self.counters, visit);
                 Taken::Yes
             }
@@ -263,7 +273,7 @@ impl Reassembler {
         let mut idle: Vec<(bool, u64, FlowKey)> = self
             .entries
             .iter()
-            .map(|(key, entry)| (!entry.face.closed, entry.last_packet, *key))
+            .map(|(key, entry)| (!entry.is_over(), entry.last_packet, *key))
             .collect();
         idle.sort_unstable_by_key(|(is_live, last_packet, _)| (*is_live, *last_packet));
         for (is_live, _, key) in idle.into_iter().take(MAX_CONNECTIONS / 4) {

@@ -254,6 +254,7 @@ fn a_port_used_again_is_another_connection() {
     let mut reset = packet(true, 6, 1, b"");
     reset.fields.rst = true;
     packets.push(reset);
+    // Under way while the client broke off.
     packets.push(packet(false, 1, 6, b"straggler"));
     packets.extend(handshake(5_000_000, 77));
     packets.push(packet(true, 5_000_001, 78, b"second"));
@@ -262,8 +263,35 @@ fn a_port_used_again_is_another_connection() {
     packets.push(packet(true, 10, 10, b"third"));
     let (seen, counters) = replay(&packets);
     let bytes: Vec<&[u8]> = seen.data.iter().map(|(.., bytes)| bytes.as_slice()).collect();
-    assert_eq!(bytes, [b"first".as_slice(), b"second", b"third"]);
+    assert_eq!(bytes, [b"first".as_slice(), b"straggler", b"second", b"third"]);
     assert_eq!((seen.closed, counters.tcp_connections), (3, 3));
+}
+
+#[test]
+fn a_datagram_captured_twice_is_one() {
+    let mut reassembler = Reassembler::default();
+    let mut seen = Seen::default();
+    let mut show = |time_ns, from, to, payload: &[u8]| {
+        let segment = Segment {
+            time_ns,
+            source: address(from),
+            destination: address(to),
+            tcp: None,
+            length: payload.len() as u32,
+            payload,
+        };
+        reassembler.segment(&segment, &mut |event| seen.take(event));
+    };
+    // Two questions and an answer, each passing two interfaces, one of which is read later; then the first again.
+    for (time_ns, payload) in [(0, b"one"), (10, b"two"), (3_000, b"one"), (3_010, b"two")] {
+        show(time_ns, 40_000, 53, payload);
+    }
+    show(20_000, 53, 40_000, b"one");
+    show(20_100, 53, 40_000, b"one");
+    show(1_000_000_000, 40_000, 53, b"one");
+    assert_eq!(seen.bytes(Direction::In), b"onetwoone");
+    assert_eq!(seen.bytes(Direction::Out), b"one");
+    assert_eq!(reassembler.counters().repeated_segments, 3);
 }
 
 #[test]
