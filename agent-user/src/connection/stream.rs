@@ -3,8 +3,6 @@
 //! Enters: [`Chunk`]s as they moved. Leaves: their overlap with what was seen before removed, and the time and actor
 //! of any byte still of interest. Bounded: [`HELD_MAX_BYTES`] and [`MARKS_MAX`]. Deliberately absent: parsing.
 
-use smallvec::SmallVec;
-
 use crate::event::{Actor, TimeNs};
 
 /// Most bytes kept while a reader waits for the rest of a message.
@@ -43,8 +41,10 @@ pub struct Stream {
     held: Vec<u8>,
     /// Bytes from `position` on that nobody needs to see. Invariant: not 0 only while `held` is empty.
     skip: u64,
-    /// Ascending by position; the last one at or before a byte says when it arrived.
-    marks: SmallVec<[Mark; 1]>,
+    /// When the first held byte arrived; where none is held, the last chunk.
+    first: Option<Mark>,
+    /// The same of held bytes behind it, ascending by position: the last one at or before a byte says when it arrived.
+    later: Vec<Mark>,
 }
 
 /// What of a chunk is new.
@@ -101,17 +101,20 @@ impl Stream {
 
     fn mark(&mut self, mark: Mark) {
         if self.held.is_empty() {
-            self.marks.clear();
-        }
-        if self.marks.len() < MARKS_MAX {
-            self.marks.push(mark);
+            self.first = Some(mark);
+            self.later.clear();
+        } else if self.later.len() < MARKS_MAX {
+            self.later.push(mark);
         }
     }
 
     /// When the byte at `position` arrived. `None` before the first chunk.
-    pub fn mark_at(&self, position: u64) -> Option<Mark> {
-        let later = self.marks.partition_point(|mark| mark.position <= position);
-        self.marks.get(later.saturating_sub(1)).copied()
+    pub fn mark_at(&self, position: u64) -> Option<&Mark> {
+        let past = self.later.partition_point(|mark| mark.position <= position);
+        match past.checked_sub(1) {
+            Some(last) => self.later.get(last),
+            None => self.first.as_ref(),
+        }
     }
 
     /// Hands the held bytes out, to be given back by [`Stream::hold`].
@@ -126,9 +129,11 @@ impl Stream {
             return Err(bytes);
         }
         self.held = bytes;
-        let past = self.marks.iter().skip(1);
-        let past = past.take_while(|next| next.position <= self.position).count();
-        self.marks.drain(..past);
+        let position = self.position;
+        let past = self.later.partition_point(|mark| mark.position <= position);
+        if let Some(last) = self.later.drain(..past).next_back() {
+            self.first = Some(last);
+        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use super::stitch::{Span, Stitcher};
 use super::{FlowLosses, Sink};
 use crate::connection::stream::{Chunk, Stream};
 use crate::event::{Actor, Direction, TimeNs};
-use crate::protocol::{End, Ends, Next, Pairing, Parser, Protocol, Recovery, Resync, Settings, Side, Step};
+use crate::protocol::{Ends, Next, Pairing, Parser, Protocol, Recovery, Resync, Settings, Side, Step};
 
 /// Steps in a row that may consume nothing before the parser counts as stuck; more than there can be open exchanges, which
 /// one acknowledgment may all answer.
@@ -157,12 +157,18 @@ impl Conversation {
             return self.feed_waiting(side, out);
         }
         let fresh = lane.stream.arrive(chunk);
-        self.missing(side, fresh.missing_before, chunk, out);
-        self.run(side, fresh.bytes, chunk, out);
+        if fresh.missing_before > 0 {
+            self.missing(side, fresh.missing_before, chunk, out);
+        }
+        if !fresh.bytes.is_empty() {
+            self.run(side, fresh.bytes, chunk, out);
+        }
         if self.datagram {
             self.lanes[side as usize].stream.lose(0);
         }
-        self.missing(side, fresh.missing_after, chunk, out);
+        if fresh.missing_after > 0 {
+            self.missing(side, fresh.missing_after, chunk, out);
+        }
         self.lanes[side as usize].last_ns = chunk.time_ns;
     }
 
@@ -174,7 +180,7 @@ impl Conversation {
         }
         lane.awaiting = false;
         let before = lane.stream.position();
-        let Some(mark) = lane.stream.mark_at(before) else {
+        let Some(mark) = lane.stream.mark_at(before).copied() else {
             return false;
         };
         let again = Chunk {
@@ -200,7 +206,7 @@ impl Conversation {
 
     /// `count` bytes of a side are not to be had.
     fn missing(&mut self, side: Side, count: u64, chunk: &Chunk<'_>, out: &mut Out<'_>) {
-        if count == 0 || self.departure.is_some() {
+        if self.departure.is_some() {
             return;
         }
         let mut rest = count - self.pass_skipped(side, count, chunk, out);
@@ -243,20 +249,8 @@ impl Conversation {
         }
         let position = lane.stream.position();
         if let Some(pairing) = lane.ends_after_skip.take() {
-            let id = if let Pairing::Id(id) = pairing {
-                Some(id)
-            } else {
-                None
-            };
-            let at = Span {
-                start: position,
-                end: position,
-                start_ns: chunk.time_ns,
-                end_ns: chunk.time_ns,
-                actor: chunk.actor,
-            };
             out.stitcher
-                .ended(side, End { id, ..End::default() }, at, out.sink);
+                .passed(side, pairing, position, chunk.time_ns, out.sink);
         } else if lane.stream.end() == position {
             self.read(side, &[], true, chunk, out);
         }
@@ -297,7 +291,9 @@ impl Conversation {
         let held = self.lanes[side as usize].stream.take_held();
         if held.is_empty() {
             let used = self.steps(side, fresh, !chunk.continues, show_empty, chunk, out);
-            self.hold(side, fresh[used..].to_vec(), chunk, out);
+            if used < fresh.len() {
+                self.hold(side, fresh[used..].to_vec(), chunk, out);
+            }
         } else {
             let mut bytes = held;
             bytes.extend_from_slice(fresh);
@@ -392,10 +388,10 @@ impl Conversation {
     fn take(&mut self, side: Side, step: Step, rest: &[u8], chunk: &Chunk<'_>, out: &mut Out<'_>) -> After {
         let lane = &mut self.lanes[side as usize];
         let position = lane.stream.position();
-        let start = lane.stream.mark_at(position);
         let mut consume = |consumed: usize| {
             let consumed = consumed.min(rest.len());
             lane.stream.advance(consumed as u64);
+            let start = lane.stream.mark_at(position);
             let at = Span {
                 start: position,
                 end: position + consumed as u64,
@@ -411,7 +407,11 @@ impl Conversation {
                 lane.awaiting = true;
                 After::Stop(0)
             }
-            Step::Consumed(count) => After::Used(consume(count).0),
+            Step::Consumed(count) => {
+                let count = count.min(rest.len());
+                lane.stream.advance(count as u64);
+                After::Used(count)
+            }
             Step::Skip(count) => {
                 lane.stream.skip(count);
                 let passed = lane.stream.pass_skipped(rest.len() as u64) as usize;

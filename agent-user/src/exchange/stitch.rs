@@ -34,6 +34,26 @@ struct Open {
     response_done: bool,
 }
 
+impl Open {
+    /// The request, or the response, ends there and then. `size_bytes` where its end tells it.
+    fn ends(&mut self, class: Class, size_bytes: Option<u64>, position: u64, time_ns: TimeNs) {
+        let exchange = &mut self.exchange;
+        if class == Class::Response {
+            let start = self.response_start.unwrap_or(position);
+            let known = exchange.response.as_ref().and_then(|message| message.size_bytes);
+            exchange.response_bytes = size_bytes.or(known).unwrap_or(position.saturating_sub(start));
+            exchange.response_end_ns = Some(time_ns);
+            self.response_done = true;
+        } else {
+            exchange.request_bytes = size_bytes
+                .or(exchange.request.size_bytes)
+                .unwrap_or(position.saturating_sub(exchange.request_position));
+            exchange.request_end_ns = time_ns;
+        }
+        self.request_done = true;
+    }
+}
+
 struct Early {
     message: Box<Message>,
     at: Span,
@@ -201,28 +221,62 @@ impl Stitcher {
 
     /// A message reported with [`Ends::Later`] by `side` is over.
     pub(super) fn ended(&mut self, side: Side, end: End, at: Span, sink: &mut dyn Sink) {
-        let pairing = end.id.map_or(Pairing::InOrder, Pairing::Id);
-        let is_request = self.open.iter().any(|open| {
-            open.exchange.sender == side && open.exchange.request.pairing == pairing && !open.request_done
-        });
-        let class = if is_request {
-            Class::Request
-        } else {
-            Class::Response
-        };
+        let class = self.class_under_way(side, end.id.map_or(Pairing::InOrder, Pairing::Id));
         self.end(class, end, at, sink);
     }
 
-    fn end(&mut self, class: Class, mut end: End, at: Span, sink: &mut dyn Sink) {
-        let pairing = end.id.map_or(Pairing::InOrder, Pairing::Id);
-        let place = self.open.iter().position(|open| {
+    /// A message reported with [`Ends::After`] by `side` has passed.
+    pub(super) fn passed(
+        &mut self,
+        side: Side,
+        pairing: Pairing,
+        position: u64,
+        time_ns: TimeNs,
+        sink: &mut dyn Sink,
+    ) {
+        let class = self.class_under_way(side, pairing);
+        if let Some(place) = self.place_under_way(class, pairing) {
+            self.open[place].ends(class, None, position, time_ns);
+            return self.settle(place, sink);
+        }
+        let id = match pairing {
+            Pairing::Id(id) => Some(id),
+            Pairing::InOrder => None,
+        };
+        let at = Span {
+            start: position,
+            end: position,
+            start_ns: time_ns,
+            end_ns: time_ns,
+            actor: Actor::default(),
+        };
+        self.end(class, End { id, ..End::default() }, at, sink);
+    }
+
+    fn class_under_way(&self, side: Side, pairing: Pairing) -> Class {
+        let is_request = self.open.iter().any(|open| {
+            open.exchange.sender == side && open.exchange.request.pairing == pairing && !open.request_done
+        });
+        if is_request {
+            Class::Request
+        } else {
+            Class::Response
+        }
+    }
+
+    fn place_under_way(&self, class: Class, pairing: Pairing) -> Option<usize> {
+        self.open.iter().position(|open| {
             open.exchange.request.pairing == pairing
                 && match class {
                     Class::Response => open.response_start.is_some() && !open.response_done,
                     _ => !open.request_done,
                 }
-        });
-        let Some(place) = place else {
+        })
+    }
+
+    fn end(&mut self, class: Class, mut end: End, at: Span, sink: &mut dyn Sink) {
+        let pairing = end.id.map_or(Pairing::InOrder, Pairing::Id);
+        let Some(place) = self.place_under_way(class, pairing) else {
             let early = self
                 .early
                 .iter_mut()
@@ -233,27 +287,13 @@ impl Stitcher {
             return;
         };
         let open = &mut self.open[place];
+        open.ends(class, end.size_bytes, at.end, at.end_ns);
         let exchange = &mut open.exchange;
-        if class == Class::Response {
-            let start = open.response_start.unwrap_or(at.start);
-            let known = exchange.response.as_ref().and_then(|message| message.size_bytes);
-            exchange.response_bytes = end.size_bytes.or(known).unwrap_or(at.end.saturating_sub(start));
-            exchange.response_end_ns = Some(at.end_ns);
+        exchange.protocol = end.refined.unwrap_or(exchange.protocol);
+        let message = if class == Class::Response {
             if let Some(operation) = end.operation.take() {
                 exchange.request.operation = operation;
             }
-            open.response_done = true;
-            open.request_done = true;
-        } else {
-            exchange.request_bytes = end
-                .size_bytes
-                .or(exchange.request.size_bytes)
-                .unwrap_or(at.end.saturating_sub(exchange.request_position));
-            exchange.request_end_ns = at.end_ns;
-            open.request_done = true;
-        }
-        exchange.protocol = end.refined.unwrap_or(exchange.protocol);
-        let message = if class == Class::Response {
             exchange.response.as_mut()
         } else {
             Some(&mut exchange.request)

@@ -104,7 +104,8 @@ impl Linker {
             _ => 0,
         };
         let addresses = if key == 0 { Addresses::of(seen) } else { None };
-        let exchange = Exchange {
+        let seed = self.seed;
+        let is_new = self.exchanges.insert_with(seen.id, || Exchange {
             side: seen.side,
             actor,
             connection: seen.connection,
@@ -121,7 +122,7 @@ impl Linker {
                 addresses: addresses.map(Box::new),
             },
             span_id: match key {
-                0 => span_id_of_number(self.seed, seen.id.0, seen.side),
+                0 => span_id_of_number(seed, seen.id.0, seen.side),
                 key => span_id_of_key(key, seen.side),
             },
             trace_id: 0,
@@ -141,8 +142,8 @@ impl Linker {
             decided: false,
             remembered: false,
             undecided_children: 0,
-        };
-        if !self.exchanges.insert(seen.id, exchange) {
+        });
+        if !is_new {
             self.counters.repeated_exchanges += 1;
             return;
         }
@@ -419,6 +420,7 @@ impl Linker {
         self.exchanges.remove(&id);
     }
 
+    #[inline]
     pub(super) fn process(&mut self, pid: u32) -> &mut Process {
         if self.processes.len() >= self.limits.threads && !self.processes.contains_key(&pid) {
             self.processes.retain(|_, process| !process.open.is_empty());

@@ -18,14 +18,11 @@ use crate::process::Instance;
 use crate::protocol::Side;
 use crate::span::{AttributeRef, Endpoints, Kind, Span, Status};
 
-/// What a span mostly takes; more only costs a copy.
-const SPAN_BYTES: usize = 448;
-
 /// Writes batches part by part: export requests written one behind the other are one (protobuf appends repeated fields).
 pub struct Encoder {
     agent: Agent,
     written: Vec<u8>,
-    /// How much the last request took.
+    /// How much the last request took, and something more: growing takes a copy.
     capacity: usize,
 }
 
@@ -50,7 +47,7 @@ impl crate::export::Encoder for Encoder {
     /// OTLP has no place for health: without spans there is nothing to say.
     fn finish(&mut self) -> Option<Bytes> {
         let written = std::mem::take(&mut self.written);
-        self.capacity = written.len();
+        self.capacity = written.len() + written.len() / 8;
         (!written.is_empty()).then(|| Bytes::from(written))
     }
 }
@@ -67,7 +64,6 @@ fn encode(out: &mut Vec<u8>, part: &Batch, agent: &Agent) {
             group.extend(spans);
         }
     }
-    out.reserve(part.spans.len() * SPAN_BYTES);
     let mut connections = Connections::default();
     for spans in by_instance.values() {
         let Some(first) = spans.first() else { continue };

@@ -209,10 +209,10 @@ pub(super) fn request_head(
     }
     let authority = set_target(&mut message, target, asked);
     let authority = authority.filter(|authority| !authority.is_empty());
-    set_authority(
-        &mut message.attributes,
-        authority.unwrap_or(&String::from_utf8_lossy(host)),
-    );
+    match (authority, std::str::from_utf8(host)) {
+        (Some(authority), _) | (None, Ok(authority)) => set_authority(&mut message.attributes, authority),
+        (None, Err(_)) => set_authority(&mut message.attributes, &String::from_utf8_lossy(host)),
+    }
     message.context = context.finish();
     let framing = match (transfer, length) {
         _ if asked == Asked::Connect => Framing::None,
@@ -335,8 +335,11 @@ fn set_target<'a>(message: &mut Message, target: &'a str, asked: Asked) -> Optio
 
 /// The target is the path; the query is an attribute, redacted. A fragment does not belong here and is dropped.
 pub(in crate::protocol) fn set_path(message: &mut Message, local: &str) {
-    let local = split_at(local, b'#').map_or(local, |(local, _)| local);
-    let (path, query) = split_at(local, b'?').unwrap_or((local, ""));
+    // Of both, the first one counts: a fragment may hold a question mark, and a path neither.
+    let end = memchr::memchr2(b'?', b'#', local.as_bytes()).unwrap_or(local.len());
+    let (path, rest) = local.split_at(end);
+    let query = rest.strip_prefix('?').unwrap_or_default();
+    let query = split_at(query, b'#').map_or(query, |(query, _)| query);
     message.target = bounded(path);
     if !query.is_empty() {
         set_text(

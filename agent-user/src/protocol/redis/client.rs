@@ -214,12 +214,9 @@ impl Redis {
             Value::Text(arguments.text(&operation, &target, key_place)),
         ));
         self.follow_session(&operation, arguments);
-        if let Some(database) = self.database {
-            let mut digits = CompactString::default();
-            digits.push_str(DATABASES.get(usize::from(database)).copied().unwrap_or_default());
-            if !digits.is_empty() {
-                attributes.push(("db.namespace", Value::Text(digits)));
-            }
+        let database = self.database.map(usize::from);
+        if let Some(digits) = database.and_then(|database| DATABASES.get(database)) {
+            attributes.push(("db.namespace", Value::Text(CompactString::const_new(digits))));
         }
         message.attributes = attributes;
         message.intent = match operation.as_str() {

@@ -5,12 +5,14 @@
 
 use crate::protocol::reader::lossy_text;
 use compact_str::CompactString;
+use smallvec::SmallVec;
 
 /// Arguments looked at; the others only count.
 pub(super) const HEAD_ARGUMENTS: usize = 8;
 /// An argument longer than this is a value nobody looks at.
 pub(super) const ARGUMENT_MAX_BYTES: usize = 1_024;
 const KEY_SHOWN_BYTES: usize = 256;
+const NAME_MAX_BYTES: usize = 32;
 /// Values shown as `?` one by one; more become one `...`.
 const VALUES_SHOWN: usize = 8;
 
@@ -89,7 +91,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn key_place(&self, operation: &str) -> Option<usize> {
-        let (name, sub) = operation.split_once(' ').unwrap_or((operation, ""));
+        let (name, sub) = words(operation);
         match name {
             "PING" | "ECHO" | "AUTH" | "HELLO" | "SELECT" | "QUIT" | "INFO" | "MULTI" | "EXEC"
             | "DISCARD" | "UNWATCH" | "DBSIZE" | "FLUSHDB" | "FLUSHALL" | "KEYS" | "SCAN" | "RANDOMKEY"
@@ -117,19 +119,20 @@ impl<'a> Arguments<'a> {
 
     /// The command with its key, and `?` for everything else.
     pub(super) fn text(&self, operation: &str, key: &str, key_place: Option<usize>) -> CompactString {
-        let mut text = CompactString::with_capacity(operation.len() + key.len() + 3);
-        text.push_str(operation);
-        let from = if operation.contains(' ') { 2 } else { 1 };
+        let mut text: SmallVec<[u8; 128]> = SmallVec::new();
+        text.extend_from_slice(operation.as_bytes());
+        let from = if words(operation).1.is_empty() { 1 } else { 2 };
         let count = usize::try_from(self.count).unwrap_or(usize::MAX);
         for place in from..count {
             if place >= from + VALUES_SHOWN {
-                text.push_str(" ...");
+                text.extend_from_slice(b" ...");
                 break;
             }
-            text.push(' ');
-            text.push_str(if key_place == Some(place) { key } else { "?" });
+            text.push(b' ');
+            let shown = if key_place == Some(place) { key } else { "?" };
+            text.extend_from_slice(shown.as_bytes());
         }
-        text
+        lossy_text(&text)
     }
 
     pub(super) fn answering(&self, operation: &str) -> Answering {
@@ -146,7 +149,7 @@ impl<'a> Arguments<'a> {
 
 /// Whether bytes look like a command's name.
 pub(super) fn is_name(bytes: &[u8]) -> bool {
-    (1..=32).contains(&bytes.len())
+    (1..=NAME_MAX_BYTES).contains(&bytes.len())
         && bytes[0].is_ascii_alphabetic()
         && bytes
             .iter()
@@ -154,16 +157,21 @@ pub(super) fn is_name(bytes: &[u8]) -> bool {
 }
 
 fn upper(name: &[u8]) -> CompactString {
-    name.iter()
-        .take(32)
-        .map(|byte| {
-            if byte.is_ascii_graphic() {
-                byte.to_ascii_uppercase() as char
-            } else {
-                '?'
-            }
-        })
-        .collect()
+    let mut bytes = [b'?'; NAME_MAX_BYTES];
+    for (to, from) in bytes.iter_mut().zip(name) {
+        if from.is_ascii_graphic() {
+            *to = from.to_ascii_uppercase();
+        }
+    }
+    lossy_text(&bytes[..name.len().min(NAME_MAX_BYTES)])
+}
+
+/// A command and its subcommand, empty where it has none.
+fn words(operation: &str) -> (&str, &str) {
+    match operation.bytes().position(|byte| byte == b' ') {
+        Some(space) => (&operation[..space], &operation[space + 1..]),
+        None => (operation, ""),
+    }
 }
 
 fn is_container(name: &str) -> bool {

@@ -8,6 +8,8 @@ pub(super) const LINE_MAX_BYTES: usize = 64 * 1024;
 /// `proto-max-bulk-len` can be raised; beyond this a length is nonsense.
 const BULK_MAX_BYTES: u64 = 4 << 30;
 const COUNT_MAX: u64 = 1 << 31;
+/// A head with a number in it.
+const COUNT_MAX_BYTES: usize = 24;
 
 /// The head of one element of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +60,15 @@ pub(super) fn head(bytes: &[u8]) -> Option<Option<Head<'_>>> {
         return Some(None);
     }
     let is_text = matches!(kind, b'+' | b'-' | b':' | b',' | b'(' | b'#' | b'_');
-    let longest = if is_text { LINE_MAX_BYTES } else { 24 };
-    let Some(end) = memchr::memchr(b'\r', &bytes[..bytes.len().min(longest)]) else {
+    let longest = if is_text { LINE_MAX_BYTES } else { COUNT_MAX_BYTES };
+    let shown = &bytes[..bytes.len().min(longest)];
+    // Few bytes are looked through sooner one by one.
+    let end = if is_text {
+        memchr::memchr(b'\r', shown)
+    } else {
+        shown.iter().position(|byte| *byte == b'\r')
+    };
+    let Some(end) = end else {
         let plausible = bytes.len() < longest && plausible_beginning(kind, &bytes[1..]);
         return if plausible { None } else { Some(None) };
     };

@@ -89,10 +89,12 @@ impl Sink for Listener<'_> {
         if side == Side::Client {
             self.facts.addressees.asked(exchange.number, self.facts.endpoints);
         }
-        let Endpoints { local, remote, .. } = **self.facts.endpoints;
-        let (client_address, server_address) = match side {
-            Side::Client => (local, remote),
-            Side::Server => (remote, local),
+        let Endpoints { local, remote, .. } = &**self.facts.endpoints;
+        let (client_address, server_address) = match (self.facts.sequence, side) {
+            // That says more.
+            (Some(_), _) => (None, None),
+            (None, Side::Client) => (*local, *remote),
+            (None, Side::Server) => (*remote, *local),
         };
         let request = &exchange.request;
         self.spans.linker.seen(&Seen {
