@@ -22,8 +22,9 @@ use crate::{
     config::{known, offset, switch},
     emit,
     maps::{CONNECTIONS, EVENTS, NUMBERED, PORTS, RULES},
-    read, socket,
+    payload, read, socket,
     stream::Moved,
+    word,
 };
 
 /// Its first record is still being written.
@@ -130,10 +131,10 @@ pub fn met(sock: u64, how: u64) -> Option<*mut Connection> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn meet(sock: u64, how: u64) -> u64 {
-    // SAFETY: copied at once.
-    if let Some(stale) = unsafe { CONNECTIONS.get(sock) }.copied() {
+    // SAFETY: whatever becomes of the value meanwhile, it stays one of our map.
+    if let Some(stale) = unsafe { CONNECTIONS.get(sock) } {
+        socket::gone(stale);
         let _ = CONNECTIONS.remove(sock);
-        socket::gone(&stale);
     }
     let moved = Moved::unpack(sock, how, 0, 0, 0);
     introduce(&moved, &Current::thread()).is_some() as u64
@@ -188,22 +189,17 @@ fn introduce(moved: &Moved, current: &Current) -> Option<*mut Connection> {
         return None;
     };
     let transport = transport(sock, family)?;
-    let mut connection = Connection {
-        id: 0,
-        next_out: 0,
-        next_in: 0,
-        seen_out: 0,
-        seen_in: 0,
-        first_out: 0,
-        first_in: 0,
-        flags: OPENING,
-        rules: rules(),
-        pid: current.pid,
-        tid: current.tid,
-        rule,
-        reserved: 0,
-        inode: 0,
+    // SAFETY: this program's own on this processor.
+    let connection = unsafe {
+        let place = &raw mut (*payload::draft(moved.program)?).connection;
+        word::clear(place);
+        &mut *place
     };
+    connection.flags = OPENING;
+    connection.rules = rules();
+    connection.pid = current.pid;
+    connection.tid = current.tid;
+    connection.rule = rule;
     if transport != TRANSPORT_TCP {
         connection.flags |= BY_INODE;
         connection.inode = inode(sock);
@@ -243,11 +239,11 @@ fn introduce(moved: &Moved, current: &Current) -> Option<*mut Connection> {
 
     if !wanted(sock, family, &rule) {
         connection.flags = UNWANTED | connection.flags & BY_INODE;
-        return insert(moved.sock, &connection);
+        return insert(moved.sock, connection);
     }
     connection.id = socket::connect::number_of(moved.sock).unwrap_or_else(|| number(moved.program));
-    let entry = insert(moved.sock, &connection)?;
-    if !announce(moved, current, &connection, family, transport, role, opened) {
+    let entry = insert(moved.sock, connection)?;
+    if !announce(moved, current, connection, family, transport, role, opened) {
         let _ = CONNECTIONS.remove(moved.sock);
         return None;
     }
@@ -415,7 +411,7 @@ fn announce(
     let sock = moved.sock;
     // SAFETY: reserved for this record; every byte of it is written here.
     unsafe {
-        core::ptr::write_bytes(place.cast::<u64>(), 0, size_of::<OpenedRecord>() / 8);
+        word::clear(place);
         let record = &mut *place;
         record.kind = Kind::Opened as u8;
         record.transport = transport;

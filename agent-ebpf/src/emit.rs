@@ -6,7 +6,11 @@ use aya_ebpf::{
 };
 use spanhound_common::Loss;
 
-use crate::{config::switch, maps::EVENTS, maps::LOSSES};
+use crate::{
+    config::switch,
+    maps::{EVENTS, LOSSES},
+    word,
+};
 
 /// `BPF_RB_AVAIL_DATA` of `include/uapi/linux/bpf.h`.
 const AVAILABLE_DATA: u64 = 0;
@@ -59,9 +63,20 @@ pub unsafe fn output(record: *const u8, len: u32, loss: Loss) -> bool {
     failed == 0
 }
 
-/// Writes a record of fixed size.
+/// Writes a record of fixed size, which is zeroes but for what `write` makes of it. That must call nothing of ours: the record
+/// is the kernel's until it is submitted.
 #[inline(always)]
-pub fn record<T: Copy>(record: &T, loss: Loss) -> bool {
-    // SAFETY: a reference is good for its size.
-    unsafe { output(core::ptr::from_ref(record).cast(), size_of::<T>() as u32, loss) }
+pub fn record<T: 'static>(loss: Loss, write: impl FnOnce(&mut T)) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<T>(0) else {
+        lost(loss, 1);
+        return false;
+    };
+    // SAFETY: reserved for this record, and every byte of it is written: records are plain integers, which may be zero.
+    unsafe {
+        let place = entry.as_mut_ptr();
+        word::clear(place);
+        write(&mut *place);
+    }
+    entry.submit(wake_flags(0));
+    true
 }

@@ -22,6 +22,7 @@ mod runtime;
 mod socket;
 mod stream;
 mod waking;
+mod word;
 
 #[cfg(not(test))]
 #[panic_handler]

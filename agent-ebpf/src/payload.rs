@@ -9,16 +9,19 @@ use spanhound_common::{
 };
 
 use crate::{
+    connection::Connection,
     emit,
     maps::{DRAFTS, EVENTS},
-    read,
+    read, word,
 };
 
 const HEADER: u64 = size_of::<DataRecord>() as u64;
 
-/// A record in the making, one for each program on each processor.
+/// What is too large for the stack while it is made, one for each program on each processor.
 #[repr(C)]
 pub struct Draft {
+    /// A connection before it is known.
+    pub connection: Connection,
     pub header: DataRecord,
     /// Twice the limit: the verifier knows each of two masked numbers, offset and length, not their sum.
     bytes: [u8; 2 * GATHER as usize],
@@ -78,9 +81,15 @@ impl Payload {
     /// An empty one where it cannot be read.
     #[inline(always)]
     fn buffer_at(&self, index: u64) -> Buffer {
+        if self.buffers == 0 {
+            return Buffer {
+                address: self.address,
+                len: u64::MAX,
+            };
+        }
         let place = self.address.wrapping_add(index * size_of::<Buffer>() as u64);
         if self.array_in_kernel {
-            read::field(place, 0)
+            read::kernel_or_zero(place)
         } else {
             read::user_or_zero(place)
         }
@@ -95,9 +104,71 @@ pub struct Buffer {
     pub len: u64,
 }
 
-/// Writes the program's draft with up to `wanted` bytes of payload behind it.
+/// Tells of a movement, with up to `wanted` bytes of payload.
 #[inline(always)]
-pub fn emit_with(program: u32, payload: &Payload, wanted: u64) {
+pub fn emit(program: u32, header: &DataRecord, payload: &Payload, wanted: u64) {
+    if payload.address == 0 || wanted == 0 {
+        one::<0>(header, 0, 0);
+        return;
+    }
+    let first = payload.buffer_at(0);
+    let skip = payload.skip as u64;
+    // What is wanted often ends within the first buffer.
+    if first.len >= wanted.wrapping_add(skip) {
+        contiguous(header, first.address.wrapping_add(skip), wanted);
+    } else {
+        emit_gathered(program, header, payload, wanted);
+    }
+}
+
+/// One buffer is copied straight into the ring buffer, into the smallest of a few sizes (the kernel wants to know the
+/// size of a reservation beforehand).
+#[inline(always)]
+fn contiguous(header: &DataRecord, address: u64, wanted: u64) {
+    if wanted <= 256 {
+        one::<256>(header, address, wanted);
+    } else if wanted <= 1024 {
+        one::<1024>(header, address, wanted);
+    } else if wanted <= 4096 {
+        one::<4096>(header, address, wanted);
+    } else {
+        one::<{ CAPTURE_BYTES_MAX as u64 }>(header, address, wanted);
+    }
+}
+
+#[inline(always)]
+fn one<const SIZE: u64>(header: &DataRecord, address: u64, wanted: u64) {
+    // SAFETY: a map of ours.
+    let place =
+        unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), HEADER + SIZE, 0) }.cast::<u8>();
+    if place.is_null() {
+        emit::lost(Loss::RingFullData, 1);
+        return;
+    }
+    let mut captured = 0;
+    if SIZE > 0 {
+        captured = at_most::<SIZE>(wanted) as u32;
+        // SAFETY: `HEADER + SIZE` bytes are reserved and `captured` is at most `SIZE`.
+        if !unsafe { read::user_bytes(place.add(HEADER as usize), captured, address) } {
+            emit::lost(Loss::UnreadablePayload, 1);
+            captured = 0;
+        }
+    }
+    // SAFETY: as above, and reservations are aligned to 8 bytes.
+    unsafe {
+        let target = place.cast::<DataRecord>();
+        word::copy(target, header);
+        (*target).captured = captured;
+        bpf_ringbuf_submit(place.cast(), emit::wake_flags(header.time_ns));
+    }
+}
+
+/// The same where bytes of several buffers are put together first.
+#[inline(always)]
+pub fn emit_gathered(program: u32, header: &DataRecord, payload: &Payload, wanted: u64) {
+    let Some(draft) = draft(program) else { return };
+    // SAFETY: this program's own draft.
+    unsafe { word::copy(&raw mut (*draft).header, header) };
     let shape = payload.buffers as u64 | (payload.skip as u64) << 32;
     let mut who = program as u64;
     if payload.array_in_kernel {
@@ -108,7 +179,7 @@ pub fn emit_with(program: u32, payload: &Payload, wanted: u64) {
 
 const IN_KERNEL: u64 = 1 << 32;
 
-/// Exported, so that it is verified by itself.
+/// Writes the program's draft with up to `wanted` bytes of payload behind it. Exported, so that it is verified by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn emit_draft(who: u64, address: u64, shape: u64, wanted: u64) -> u64 {
@@ -119,73 +190,18 @@ extern "C" fn emit_draft(who: u64, address: u64, shape: u64, wanted: u64) -> u64
         skip: (shape >> 32) as u32,
         array_in_kernel: who & IN_KERNEL != 0,
     };
+    let captured = gathered(program, &payload, wanted);
     let Some(draft) = draft(program) else { return 0 };
-    let mut first = Buffer {
-        address,
-        len: u64::MAX,
-    };
-    if payload.buffers != 0 {
-        first = payload.buffer_at(0);
-    }
-    let skip = payload.skip as u64;
-    let mut captured = 0;
-    if address == 0 || wanted == 0 {
-        // Counted only.
-    } else if first.len >= wanted.wrapping_add(skip) {
-        // What is wanted often ends within the first buffer.
-        contiguous(draft, first.address.wrapping_add(skip), wanted);
-        return 0;
-    } else {
-        captured = gathered(program, &payload, wanted);
-    }
     // SAFETY: the map's value; header and bytes lie one behind the other without padding, `captured` is below `GATHER`.
     unsafe {
         (*draft).header.captured = captured;
-        emit::output(draft.cast(), HEADER as u32 + captured, Loss::RingFullData);
+        let record = (&raw const (*draft).header).cast::<u8>();
+        emit::output(record, HEADER as u32 + captured, Loss::RingFullData);
     }
     0
 }
 
-/// One buffer is copied straight into the ring buffer, into the smallest of a few sizes (the kernel wants to know the
-/// size of a reservation beforehand).
-#[inline(always)]
-fn contiguous(draft: *mut Draft, address: u64, wanted: u64) {
-    if wanted <= 256 {
-        one::<256>(draft, address, wanted);
-    } else if wanted <= 1024 {
-        one::<1024>(draft, address, wanted);
-    } else if wanted <= 4096 {
-        one::<4096>(draft, address, wanted);
-    } else {
-        one::<{ CAPTURE_BYTES_MAX as u64 }>(draft, address, wanted);
-    }
-}
-
-#[inline(always)]
-fn one<const SIZE: u64>(draft: *mut Draft, address: u64, wanted: u64) {
-    // SAFETY: a map of ours.
-    let place =
-        unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), HEADER + SIZE, 0) }.cast::<u8>();
-    if place.is_null() {
-        emit::lost(Loss::RingFullData, 1);
-        return;
-    }
-    let mut captured = at_most::<SIZE>(wanted) as u32;
-    // SAFETY: `HEADER + SIZE` bytes are reserved and `captured` is at most `SIZE`.
-    if !unsafe { read::user_bytes(place.add(HEADER as usize), captured, address) } {
-        emit::lost(Loss::UnreadablePayload, 1);
-        captured = 0;
-    }
-    // SAFETY: as above, and reservations are aligned to 8 bytes; the draft is the map's value.
-    unsafe {
-        let target = place.cast::<DataRecord>();
-        *target = (*draft).header;
-        (*target).captured = captured;
-        bpf_ringbuf_submit(place.cast(), emit::wake_flags((*draft).header.time_ns));
-    }
-}
-
-/// Several buffers are put together in the draft; how many bytes came together.
+/// Bytes are put together in the draft; how many came together.
 #[inline(always)]
 fn gathered(program: u32, payload: &Payload, wanted: u64) -> u32 {
     let wanted = if wanted < GATHER { wanted } else { GATHER - 1 };
@@ -193,7 +209,7 @@ fn gathered(program: u32, payload: &Payload, wanted: u64) -> u32 {
     let mut skip = payload.skip as u64;
     let mut index = 0u64;
     while index < BUFFERS_MAX as u64 {
-        if index >= payload.buffers as u64 || filled >= wanted {
+        if index > 0 && index >= payload.buffers as u64 || filled >= wanted {
             break;
         }
         let buffer = payload.buffer_at(index);

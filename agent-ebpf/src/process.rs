@@ -51,14 +51,10 @@ pub fn process_exited(ctx: BtfTracePointContext) -> i32 {
 fn tell(what: u8, pid: u32) {
     // SAFETY: the helper has no preconditions.
     let time_ns = unsafe { bpf_ktime_get_ns() };
-    emit::record(
-        &ProcessRecord {
-            kind: Kind::Process as u8,
-            what,
-            reserved: 0,
-            pid,
-            time_ns,
-        },
-        Loss::RingFullProcess,
-    );
+    emit::record(Loss::RingFullProcess, |record: &mut ProcessRecord| {
+        record.kind = Kind::Process as u8;
+        record.what = what;
+        record.pid = pid;
+        record.time_ns = time_ns;
+    });
 }

@@ -29,7 +29,7 @@ pub fn kernel<T: Copy>(base: u64, offset: u32) -> Option<T> {
 /// for the failure, so that the verifier has nothing to follow: a failing helper zeroes what it should have filled.
 #[inline(always)]
 pub fn field<T: Copy>(base: u64, offset: u32) -> T {
-    let mut value = MaybeUninit::<T>::zeroed();
+    let mut value = MaybeUninit::<T>::uninit();
     if known(offset) {
         // SAFETY: as in `kernel`.
         unsafe {
@@ -39,8 +39,10 @@ pub fn field<T: Copy>(base: u64, offset: u32) -> T {
                 (base + offset as u64) as *const _,
             )
         };
+    } else {
+        value = MaybeUninit::zeroed();
     }
-    // SAFETY: `T` is a plain integer or array of them, and zeroed at least.
+    // SAFETY: `T` is a plain integer or array of them, and filled or zeroed.
     unsafe { value.assume_init() }
 }
 
@@ -78,6 +80,21 @@ pub fn user_or_zero<T: Copy>(address: u64) -> T {
     // SAFETY: as in `user`; the helper zeroes what it cannot fill.
     unsafe {
         bpf_probe_read_user(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        );
+        value.assume_init()
+    }
+}
+
+/// A value in kernel memory, zeroes where it cannot be read, and no branch for that.
+#[inline(always)]
+pub fn kernel_or_zero<T: Copy>(address: u64) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: as in `user_or_zero`.
+    unsafe {
+        bpf_probe_read_kernel(
             value.as_mut_ptr().cast(),
             size_of::<T>() as u32,
             address as *const _,

@@ -170,13 +170,14 @@ extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64, addressee:
     if known.flags & UNCONNECTED != 0 && moved.out && addressee != 0 {
         tell_addressee(known.id, how, addressee);
     }
-    let Some(draft) = payload::draft(moved.program) else {
-        return 0;
-    };
-    // SAFETY: this program's own draft.
-    let header = unsafe { &mut (*draft).header };
     let (bytes, budget) = (moved.bytes as u64, budget as u64);
-    *header = DataRecord {
+    // How a long movement ends is told apart, where its place in the stream is known and its bytes can be had.
+    let has_tail = budget != 0
+        && bytes > budget + TAIL_BYTES as u64
+        && known.flags & (SEQUENCE_IN | SEQUENCE_OUT) != 0
+        && moved.payload.address != 0;
+    let before_tail = bytes.wrapping_sub(TAIL_BYTES as u64);
+    let mut header = DataRecord {
         kind: Kind::Data as u8,
         direction: if moved.out { DIRECTION_OUT } else { DIRECTION_IN },
         flags: 0,
@@ -186,24 +187,20 @@ extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64, addressee:
         time_ns: unsafe { bpf_ktime_get_ns() },
         actor: current.record(&rule, moved.out),
         position,
-        moved: bytes,
+        moved: if has_tail { before_tail } else { bytes },
     };
-    if bytes <= budget + TAIL_BYTES as u64 || budget == 0 || known.flags & (SEQUENCE_IN | SEQUENCE_OUT) == 0 {
-        let wanted = if bytes < budget { bytes } else { budget };
-        payload::emit_with(moved.program, &moved.payload, wanted);
-        return 0;
+    let wanted = if bytes < budget { bytes } else { budget };
+    payload::emit(moved.program, &header, &moved.payload, wanted);
+    if has_tail {
+        header.position = position.wrapping_add(before_tail);
+        header.moved = TAIL_BYTES as u64;
+        header.flags = DATA_CONTINUES;
+        let tail = Payload {
+            skip: moved.payload.skip.wrapping_add(before_tail as u32),
+            ..moved.payload
+        };
+        payload::emit_gathered(moved.program, &header, &tail, TAIL_BYTES as u64);
     }
-    let before_tail = moved.bytes - TAIL_BYTES;
-    header.moved = before_tail as u64;
-    payload::emit_with(moved.program, &moved.payload, budget);
-    header.position = position.wrapping_add(before_tail as u64);
-    header.moved = TAIL_BYTES as u64;
-    header.flags = DATA_CONTINUES;
-    let tail = Payload {
-        skip: moved.payload.skip.wrapping_add(before_tail),
-        ..moved.payload
-    };
-    payload::emit_with(moved.program, &tail, TAIL_BYTES as u64);
     0
 }
 
@@ -212,37 +209,33 @@ extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64, addressee:
 #[inline(never)]
 extern "C" fn tell_addressee(connection: u64, how: u64, address: u64) -> u64 {
     let in_kernel = how & ADDRESSEE_IN_KERNEL != 0;
-    let mut record = AddressedRecord {
-        kind: Kind::Addressed as u8,
-        family: FAMILY_NONE,
-        port: 0,
-        tid: bpf_get_current_pid_tgid() as u32,
-        connection,
-        // SAFETY: the helper has no preconditions.
-        time_ns: unsafe { bpf_ktime_get_ns() },
-        address: [0; 16],
-    };
     // `struct sockaddr_in` and `struct sockaddr_in6`: family, port, the one's address; the other's is behind a flow label.
-    let Some([family, port]) = read::either::<[u16; 2]>(address, in_kernel) else {
+    let head = read::either::<[u16; 2]>(address, in_kernel);
+    let (family, told) = match head {
+        Some([AF_INET, _]) => (
+            FAMILY_IPV4,
+            read::either::<u32>(address.wrapping_add(4), in_kernel).map(|four| [u64::from(four), 0]),
+        ),
+        Some([AF_INET6, _]) => (FAMILY_IPV6, read::either(address.wrapping_add(8), in_kernel)),
+        _ => (FAMILY_NONE, None),
+    };
+    let (Some([_, port]), Some(words)) = (head, told) else {
         emit::lost(Loss::UnknownAddressee, 1);
         return 0;
     };
-    record.port = u16::from_be(port);
-    let read = if family == AF_INET {
-        record.family = FAMILY_IPV4;
-        read::either::<[u8; 4]>(address.wrapping_add(4), in_kernel)
-            .map(|four| record.address[..4].copy_from_slice(&four))
-    } else if family == AF_INET6 {
-        record.family = FAMILY_IPV6;
-        read::either(address.wrapping_add(8), in_kernel).map(|sixteen| record.address = sixteen)
-    } else {
-        None
-    };
-    if read.is_none() {
-        emit::lost(Loss::UnknownAddressee, 1);
-        return 0;
-    }
-    emit::record(&record, Loss::UnknownAddressee);
+    let tid = bpf_get_current_pid_tgid() as u32;
+    // SAFETY: the helper has no preconditions.
+    let time_ns = unsafe { bpf_ktime_get_ns() };
+    emit::record(Loss::UnknownAddressee, |record: &mut AddressedRecord| {
+        record.kind = Kind::Addressed as u8;
+        record.family = family;
+        record.port = u16::from_be(port);
+        record.tid = tid;
+        record.connection = connection;
+        record.time_ns = time_ns;
+        // SAFETY: a record's address is two words, aligned to words as the record is.
+        unsafe { (&raw mut record.address).cast::<[u64; 2]>().write(words) };
+    });
     0
 }
 

@@ -6,6 +6,8 @@
 //! processes user space asked for. They are told with what the thread writes next, not one by one. Bounded: threads, and
 //! for each of them wakers and places, the oldest forgotten. Deliberately absent: what a wake-up means; locks wake, too.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     helpers::{
         bpf_get_current_task, bpf_ktime_get_ns,
@@ -29,6 +31,7 @@ use crate::{
     maps::EVENTS,
     read,
     socket::call::{NOT_RETURNED, WRITE, register},
+    word,
 };
 
 /// Who woke a thread.
@@ -37,14 +40,6 @@ use crate::{
 struct Woken {
     wakes: [WakeRecord; WAKES_MAX],
 }
-
-const NEVER: WakeRecord = WakeRecord {
-    time_ns: 0,
-    waker: 0,
-    before: 0,
-    place: 0,
-    reserved: 0,
-};
 
 /// By thread id.
 #[map]
@@ -149,12 +144,15 @@ fn note(tid: u32, waker: &Current, place: u32) {
         reserved: 0,
     };
     let Some(woken) = WOKEN.get_ptr_mut(tid) else {
-        let mut woken = Woken {
-            wakes: [NEVER; WAKES_MAX],
+        let mut woken = MaybeUninit::<Woken>::uninit();
+        // SAFETY: zeroes are no wake-ups.
+        let woken = unsafe {
+            word::clear(woken.as_mut_ptr());
+            woken.assume_init_mut()
         };
         woken.wakes[0] = wake;
         // Full: the thread that was woken least recently goes.
-        let _ = WOKEN.insert(tid, woken, 0);
+        let _ = WOKEN.insert(tid, &*woken, 0);
         return;
     };
     // SAFETY: a value of our map. The kernel lets nobody else wake the thread meanwhile; that the thread itself tells of its
@@ -230,9 +228,11 @@ pub extern "C" fn tell_wakes(pid: u64, tid: u64) -> u64 {
     }
     let mut at = 0;
     while at < WAKES_MAX {
-        // SAFETY: as above.
-        unsafe { (*place).wakes[at] = woken.wakes[at] };
-        woken.wakes[at] = NEVER;
+        // SAFETY: as above; a wake-up is three words.
+        unsafe {
+            word::copy(&raw mut (*place).wakes[at], &raw const woken.wakes[at]);
+            word::clear(&raw mut woken.wakes[at]);
+        }
         at += 1;
     }
     entry.submit(emit::wake_flags(0));

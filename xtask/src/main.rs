@@ -35,7 +35,7 @@ enum Verb {
         #[arg(value_enum)]
         groups: Vec<setup::Group>,
     },
-    /// Build the kernel programs
+    /// Build the kernel programs, and look how much stack they take
     Ebpf,
     /// Build the page
     Page,
@@ -91,7 +91,10 @@ fn act(verb: Verb) -> Result<()> {
         Verb::Fuzz(options) => fuzz::run(&options),
         Verb::Bench { what } => bench::act(&what),
         Verb::Proto => proto::run(),
-        Verb::Ebpf => build::ebpf(),
+        Verb::Ebpf => {
+            build::ebpf()?;
+            check::stack::check()
+        }
         Verb::Page => build::page(),
         Verb::Build { release } => {
             let built = build::all(release)?;

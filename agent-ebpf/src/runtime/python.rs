@@ -184,18 +184,18 @@ extern "C" fn python_parent(pid: u64, tid: u64) -> u64 {
         if waiting == 0 {
             break;
         }
-        let record = AwaitedRecord {
-            kind: Kind::Awaited as u8,
-            reserved: [0; 7],
-            pid: pid as u32,
-            tid: tid as u32,
-            // SAFETY: the helper has no preconditions.
-            time_ns: unsafe { bpf_ktime_get_ns() },
-            task: awaited,
-            waiting: named(pid, waiting),
-        };
-        awaited = record.waiting;
-        emit::record(&record, Loss::RingFullAwaited);
+        let next = named(pid, waiting);
+        // SAFETY: the helper has no preconditions.
+        let time_ns = unsafe { bpf_ktime_get_ns() };
+        emit::record(Loss::RingFullAwaited, |record: &mut AwaitedRecord| {
+            record.kind = Kind::Awaited as u8;
+            record.pid = pid as u32;
+            record.tid = tid as u32;
+            record.time_ns = time_ns;
+            record.task = awaited;
+            record.waiting = next;
+        });
+        awaited = next;
     }
     parent
 }

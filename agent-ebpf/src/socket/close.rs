@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use spanhound_common::{
     ClosedRecord, Loss,
-    record::{ActorRecord, CLOSED_TOTALS, Kind},
+    record::{CLOSED_TOTALS, Kind},
 };
 
 use super::connect;
@@ -23,15 +23,15 @@ use crate::{
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 pub fn socket_destroyed(ctx: BtfTracePointContext) -> i32 {
     let sock: u64 = ctx.arg(0);
-    // SAFETY: copied at once; nobody uses the socket any more.
-    let Some(known) = unsafe { CONNECTIONS.get(sock) }.copied() else {
+    // SAFETY: nobody uses the socket any more.
+    let Some(known) = (unsafe { CONNECTIONS.get(sock) }) else {
         connect::given_up(sock);
         return 0;
     };
-    let _ = CONNECTIONS.remove(sock);
     if known.flags & (UNWANTED | OPENING) == 0 {
-        closed(sock, &known);
+        closed(sock, known);
     }
+    let _ = CONNECTIONS.remove(sock);
     0
 }
 
@@ -60,10 +60,10 @@ pub fn other_released(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn released(sock: u64) {
-    // SAFETY: copied at once; nobody uses the socket any more.
-    if let Some(known) = unsafe { CONNECTIONS.get(sock) }.copied() {
+    // SAFETY: nobody uses the socket any more.
+    if let Some(known) = unsafe { CONNECTIONS.get(sock) } {
+        gone(known);
         let _ = CONNECTIONS.remove(sock);
-        gone(&known);
     }
 }
 
@@ -116,7 +116,6 @@ fn thrown_away(sock: u64) -> bool {
 }
 
 /// Payload bytes of a connection in all.
-#[derive(Default)]
 struct Totals {
     sent: u64,
     received: u64,
@@ -125,26 +124,20 @@ struct Totals {
 
 #[inline(always)]
 fn tell(known: &Connection, totals: Option<Totals>) {
-    let flags = if totals.is_some() { CLOSED_TOTALS } else { 0 };
-    let totals = totals.unwrap_or_default();
-    let record = ClosedRecord {
-        kind: Kind::Closed as u8,
-        flags,
-        reserved: [0; 6],
-        connection: known.id,
-        // SAFETY: the helper has no preconditions.
-        time_ns: unsafe { bpf_ktime_get_ns() },
-        actor: ActorRecord {
-            pid: known.pid,
-            tid: known.tid,
-            routine: 0,
-            parent_routine: 0,
-        },
-        sent_bytes: totals.sent,
-        received_bytes: totals.received,
-        unseen_bytes: totals.unseen,
-    };
-    emit::record(&record, Loss::RingFullClosed);
+    // SAFETY: the helper has no preconditions.
+    let time_ns = unsafe { bpf_ktime_get_ns() };
+    emit::record(Loss::RingFullClosed, |record: &mut ClosedRecord| {
+        record.kind = Kind::Closed as u8;
+        record.connection = known.id;
+        record.time_ns = time_ns;
+        (record.actor.pid, record.actor.tid) = (known.pid, known.tid);
+        if let Some(totals) = totals {
+            record.flags = CLOSED_TOTALS;
+            record.sent_bytes = totals.sent;
+            record.received_bytes = totals.received;
+            record.unseen_bytes = totals.unseen;
+        }
+    });
 }
 
 /// Payload of one direction in all. What the sequence number is ahead of the last byte seen went past every hook, but for

@@ -40,17 +40,15 @@ pub fn connection_begun(ctx: BtfTracePointContext) -> i32 {
     if CONNECTING.insert(ctx.arg::<u64>(0), number, 0).is_err() {
         return 0;
     }
-    emit::record(
-        &ConnectingRecord {
-            kind: Kind::Connecting as u8,
-            reserved: [0; 7],
-            connection: number,
-            // SAFETY: the helper has no preconditions.
-            time_ns: unsafe { bpf_ktime_get_ns() },
-            actor: current.record(&current.rule(), true),
-        },
-        Loss::RingFullConnecting,
-    );
+    let actor = current.record(&current.rule(), true);
+    // SAFETY: the helper has no preconditions.
+    let time_ns = unsafe { bpf_ktime_get_ns() };
+    emit::record(Loss::RingFullConnecting, |record: &mut ConnectingRecord| {
+        record.kind = Kind::Connecting as u8;
+        record.connection = number;
+        record.time_ns = time_ns;
+        record.actor = actor;
+    });
     0
 }
 

@@ -147,11 +147,11 @@ fn entered(socket: Option<u64>, message: Option<u64>, out: bool) {
     {
         let call = Entered {
             socket,
-            message,
+            message: black_box(message),
             out: out as u64,
         };
         // Full: its return finds nothing and counts that.
-        let _ = CALLS.insert(bpf_get_current_pid_tgid(), call, 0);
+        let _ = CALLS.insert(bpf_get_current_pid_tgid(), &call, 0);
     }
 }
 

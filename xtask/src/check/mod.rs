@@ -4,6 +4,7 @@
 
 mod licences;
 mod rooms;
+pub(crate) mod stack;
 mod tidy;
 
 use anyhow::{Result, bail};
@@ -20,6 +21,7 @@ const CHECKS: &[Check] = &[
     ("licences", licences::check),
     ("format", format),
     ("kernel programs", kernel_programs),
+    ("kernel programs' stack", stack::check),
     ("page", page),
     ("clippy", clippy),
 ];
