@@ -78,8 +78,8 @@ pub const BUDGET_IGNORED: u32 = u32::MAX;
 pub struct ConnectionSetting {
     /// The connection it is meant for; another one in the same slot keeps the default.
     pub connection: u64,
-    pub in_bytes: u32,
-    pub out_bytes: u32,
+    /// By direction: [`crate::record::DIRECTION_IN`] and [`crate::record::DIRECTION_OUT`].
+    pub bytes: [u32; 2],
 }
 
 /// A connection id is, from its low end: the processor that numbered it, its count, and the program that numbered it (the

@@ -11,8 +11,9 @@ use spanhound_common::{
     Loss, OpenedRecord, PortRule, ProcessRule,
     limits::UNIX_PATH_BYTES,
     record::{
-        FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, Kind, OPENED_ADOPTED, OPENED_SEQUENCE, ROLE_CLIENT,
-        ROLE_SERVER, ROLE_UNKNOWN, TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_UNIX,
+        DIRECTION_IN, DIRECTION_OUT, FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, Kind, OPENED_ADOPTED,
+        OPENED_SEQUENCE, ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, TRANSPORT_TCP, TRANSPORT_UDP,
+        TRANSPORT_UNIX,
     },
     rule::{CONNECTION_CPU_BITS, CONNECTION_PROGRAM_SHIFT, PROCESS_CHOSEN},
 };
@@ -41,20 +42,37 @@ pub const BY_INODE: u32 = 16;
 /// A datagram socket that was connected to nobody when it was met: each call may name another destination.
 pub const UNCONNECTED: u32 = 32;
 
+pub const IN: usize = DIRECTION_IN as usize;
+pub const OUT: usize = DIRECTION_OUT as usize;
+
+/// The flag that positions of this direction are those of sequence numbers.
+#[inline(always)]
+pub const fn sequence_flag(direction: usize) -> u32 {
+    SEQUENCE_IN >> direction
+}
+
+const _: () = assert!(sequence_flag(IN) == SEQUENCE_IN && sequence_flag(OUT) == SEQUENCE_OUT);
+
+/// What is remembered of one direction.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Stream {
+    /// Position of the next byte.
+    pub next: u64,
+    /// Bytes accounted for: before the first event, or seen by a hook.
+    pub seen: u64,
+    /// Sequence number of the first byte.
+    pub first: u32,
+    pub reserved: u32,
+}
+
 /// What is remembered of a connection.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Connection {
     pub id: u64,
-    /// Positions of the next byte in each direction.
-    pub next_out: u64,
-    pub next_in: u64,
-    /// Bytes accounted for in each direction: before the first event, or seen by a hook.
-    pub seen_out: u64,
-    pub seen_in: u64,
-    /// Sequence numbers of the first byte in each direction.
-    pub first_out: u32,
-    pub first_in: u32,
+    /// By direction, [`IN`] and [`OUT`].
+    pub streams: [Stream; 2],
     pub flags: u32,
     /// [`RULES`] when its process and port were looked at.
     pub rules: u32,
@@ -161,7 +179,7 @@ fn counters_known() -> bool {
 pub fn same(sock: u64) -> bool {
     // SAFETY: copied at once.
     match unsafe { CONNECTIONS.get(sock) }.copied() {
-        Some(known) if known.flags & SEQUENCE_IN != 0 => began_at(sock, known.first_in),
+        Some(known) if known.flags & SEQUENCE_IN != 0 => began_at(sock, known.streams[IN].first),
         _ => true,
     }
 }
@@ -208,10 +226,9 @@ fn introduce(moved: &Moved, current: &Current) -> Option<*mut Connection> {
     let mut opened = 0u8;
     if transport == TRANSPORT_TCP {
         if let Some(standing) = standing(sock) {
-            connection.first_out = standing.first_out;
-            connection.first_in = standing.first_in;
-            connection.next_out = standing.out;
-            connection.next_in = standing.in_;
+            let [in_, out] = &mut connection.streams;
+            (in_.first, out.first) = (standing.first_in, standing.first_out);
+            (in_.next, out.next) = (standing.in_, standing.out);
             connection.flags |= SEQUENCE_IN;
             role = standing.role;
             if role != ROLE_UNKNOWN {
@@ -219,12 +236,9 @@ fn introduce(moved: &Moved, current: &Current) -> Option<*mut Connection> {
                 opened |= OPENED_SEQUENCE;
             }
             // The counters are those after the event.
-            if moved.out {
-                connection.next_out = connection.next_out.wrapping_sub(moved.bytes as u64);
-            } else {
-                connection.next_in = connection.next_in.wrapping_sub(moved.bytes as u64);
-            }
-            if connection.next_out != 0 || connection.next_in != 0 {
+            let of_event = if moved.out { &mut *out } else { &mut *in_ };
+            of_event.next = of_event.next.wrapping_sub(moved.bytes as u64);
+            if out.next != 0 || in_.next != 0 {
                 opened |= OPENED_ADOPTED;
             }
         }
@@ -234,8 +248,8 @@ fn introduce(moved: &Moved, current: &Current) -> Option<*mut Connection> {
             connection.flags |= UNCONNECTED;
         }
     }
-    connection.seen_out = connection.next_out;
-    connection.seen_in = connection.next_in;
+    connection.streams[OUT].seen = connection.streams[OUT].next;
+    connection.streams[IN].seen = connection.streams[IN].next;
 
     if !wanted(sock, family, &rule) {
         connection.flags = UNWANTED | connection.flags & BY_INODE;
@@ -424,8 +438,8 @@ fn announce(
         record.network_namespace = read::field::<u32>(net, offset::net_inum());
         // The sequence number of the first byte is one behind the initial one (the SYN has a number of its own).
         let (own, peer) = (
-            connection.first_out.wrapping_sub(1),
-            connection.first_in.wrapping_sub(1),
+            connection.streams[OUT].first.wrapping_sub(1),
+            connection.streams[IN].first.wrapping_sub(1),
         );
         (record.client_sequence, record.server_sequence) = if role == ROLE_CLIENT {
             (own, peer)

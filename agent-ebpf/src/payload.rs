@@ -1,21 +1,92 @@
 //! Payload: where the bytes of a call are, and copying the first of them beside the record.
 
-use core::hint::black_box;
+use core::{hint::black_box, mem::offset_of};
 
 use aya_ebpf::helpers::generated::{bpf_ringbuf_reserve, bpf_ringbuf_submit};
 use spanhound_common::{
     DataRecord, Loss,
     limits::{BUFFERS_MAX, CAPTURE_BYTES_MAX, GATHERED_BYTES_MAX},
+    record::{ActorRecord, DATA_CONTINUES, Kind},
 };
 
 use crate::{
     connection::Connection,
     emit,
     maps::{DRAFTS, EVENTS},
-    read, word,
+    read,
 };
 
 const HEADER: u64 = size_of::<DataRecord>() as u64;
+
+/// A [`DataRecord`] as the words it consists of: they go from registers to where the record is made.
+#[derive(Clone, Copy)]
+pub struct Header {
+    words: [u64; HEADER as usize / 8],
+}
+
+const _: () = {
+    assert!(offset_of!(DataRecord, captured) == 4 && offset_of!(DataRecord, connection) == 8);
+    assert!(offset_of!(DataRecord, time_ns) == 16 && offset_of!(DataRecord, actor) == 24);
+    assert!(offset_of!(DataRecord, position) == 48 && offset_of!(DataRecord, moved) == 56);
+};
+
+const FLAGS_SHIFT: u32 = 16;
+const CAPTURED_SHIFT: u32 = 32;
+
+impl Header {
+    #[inline(always)]
+    pub fn new(
+        direction: u8,
+        connection: u64,
+        time_ns: u64,
+        actor: &ActorRecord,
+        position: u64,
+        moved: u64,
+    ) -> Self {
+        Self {
+            words: [
+                Kind::Data as u64 | (direction as u64) << 8,
+                connection,
+                time_ns,
+                actor.pid as u64 | (actor.tid as u64) << 32,
+                actor.routine,
+                actor.parent_routine,
+                position,
+                moved,
+            ],
+        }
+    }
+
+    /// The record of what comes behind.
+    #[inline(always)]
+    pub fn continues(&mut self, position: u64, moved: u64) {
+        self.words[0] |= (DATA_CONTINUES as u64) << FLAGS_SHIFT;
+        self.words[6] = position;
+        self.words[7] = moved;
+    }
+
+    #[inline(always)]
+    fn time_ns(&self) -> u64 {
+        self.words[2]
+    }
+
+    /// # Safety
+    ///
+    /// `record` must be good for one, and aligned.
+    #[inline(always)]
+    unsafe fn write(&self, record: *mut DataRecord, captured: u32) {
+        let words = record.cast::<u64>();
+        // SAFETY: the caller's promise; the record is as many words.
+        unsafe {
+            words.write(self.words[0] | (captured as u64) << CAPTURED_SHIFT);
+            let mut at = 1;
+            while at < self.words.len() {
+                words.add(at).write(self.words[at]);
+                at += 1;
+            }
+        }
+    }
+}
 
 /// What is too large for the stack while it is made, one for each program on each processor.
 #[repr(C)]
@@ -106,7 +177,7 @@ pub struct Buffer {
 
 /// Tells of a movement, with up to `wanted` bytes of payload.
 #[inline(always)]
-pub fn emit(program: u32, header: &DataRecord, payload: &Payload, wanted: u64) {
+pub fn emit(program: u32, header: &Header, payload: &Payload, wanted: u64) {
     if payload.address == 0 || wanted == 0 {
         one::<0>(header, 0, 0);
         return;
@@ -124,7 +195,7 @@ pub fn emit(program: u32, header: &DataRecord, payload: &Payload, wanted: u64) {
 /// One buffer is copied straight into the ring buffer, into the smallest of a few sizes (the kernel wants to know the
 /// size of a reservation beforehand).
 #[inline(always)]
-fn contiguous(header: &DataRecord, address: u64, wanted: u64) {
+fn contiguous(header: &Header, address: u64, wanted: u64) {
     if wanted <= 256 {
         one::<256>(header, address, wanted);
     } else if wanted <= 1024 {
@@ -137,7 +208,7 @@ fn contiguous(header: &DataRecord, address: u64, wanted: u64) {
 }
 
 #[inline(always)]
-fn one<const SIZE: u64>(header: &DataRecord, address: u64, wanted: u64) {
+fn one<const SIZE: u64>(header: &Header, address: u64, wanted: u64) {
     // SAFETY: a map of ours.
     let place =
         unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), HEADER + SIZE, 0) }.cast::<u8>();
@@ -156,19 +227,17 @@ fn one<const SIZE: u64>(header: &DataRecord, address: u64, wanted: u64) {
     }
     // SAFETY: as above, and reservations are aligned to 8 bytes.
     unsafe {
-        let target = place.cast::<DataRecord>();
-        word::copy(target, header);
-        (*target).captured = captured;
-        bpf_ringbuf_submit(place.cast(), emit::wake_flags(header.time_ns));
+        header.write(place.cast(), captured);
+        bpf_ringbuf_submit(place.cast(), emit::wake_flags(header.time_ns()));
     }
 }
 
 /// The same where bytes of several buffers are put together first.
 #[inline(always)]
-pub fn emit_gathered(program: u32, header: &DataRecord, payload: &Payload, wanted: u64) {
+pub fn emit_gathered(program: u32, header: &Header, payload: &Payload, wanted: u64) {
     let Some(draft) = draft(program) else { return };
     // SAFETY: this program's own draft.
-    unsafe { word::copy(&raw mut (*draft).header, header) };
+    unsafe { header.write(&raw mut (*draft).header, 0) };
     let shape = payload.buffers as u64 | (payload.skip as u64) << 32;
     let mut who = program as u64;
     if payload.array_in_kernel {

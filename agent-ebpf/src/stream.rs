@@ -2,9 +2,9 @@
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use spanhound_common::{
-    AddressedRecord, DataRecord, Loss,
+    AddressedRecord, Loss,
     limits::TAIL_BYTES,
-    record::{DATA_CONTINUES, DIRECTION_IN, DIRECTION_OUT, FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, Kind},
+    record::{FAMILY_IPV4, FAMILY_IPV6, FAMILY_NONE, Kind},
     rule::{BUDGET_IGNORED, PROCESS_WAKES, setting_slot},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     },
     emit,
     maps::SETTINGS,
-    payload::{self, Payload},
+    payload::{self, Header, Payload},
     read, waking,
 };
 
@@ -36,6 +36,8 @@ pub struct Moved {
     pub bytes: u32,
     /// The socket's sequence numbers are those right after this movement (not so inside a batch of messages).
     pub settled: bool,
+    /// That number, where the hook has it at hand.
+    pub sequence: Option<u32>,
     /// Below [`PROGRAMS`]; no two programs of a tier have the same.
     pub program: u32,
     pub payload: Payload,
@@ -66,13 +68,24 @@ const OUT: u64 = 1 << 32;
 const SETTLED: u64 = 1 << 33;
 const ARRAY_IN_KERNEL: u64 = 1 << 34;
 const ADDRESSEE_IN_KERNEL: u64 = 1 << 35;
+/// The upper half of the payload's word is the sequence number, and nothing is left out of the first buffers.
+const SEQUENCE: u64 = 1 << 36;
 const PROGRAM_SHIFT: u32 = 40;
+const PROGRAM_MASK: u32 = 0xF;
+
+const _: () = assert!(PROGRAMS <= PROGRAM_MASK);
 
 impl Moved {
+    /// [`connection::IN`] or [`connection::OUT`].
+    #[inline(always)]
+    fn direction(&self) -> usize {
+        self.out as usize
+    }
+
     /// All but the addresses, in the one word that fits a call between separately verified functions.
     #[inline(always)]
     fn pack(&self) -> (u64, u64) {
-        let mut how = self.bytes as u64 | ((self.program % PROGRAMS) as u64) << PROGRAM_SHIFT;
+        let mut how = self.bytes as u64 | ((self.program & PROGRAM_MASK) as u64) << PROGRAM_SHIFT;
         if self.out {
             how |= OUT;
         }
@@ -85,22 +98,29 @@ impl Moved {
         if self.addressee.in_kernel {
             how |= ADDRESSEE_IN_KERNEL;
         }
-        let vector = self.payload.buffers as u64 | (self.payload.skip as u64) << 32;
-        (how, vector)
+        let mut upper = self.payload.skip;
+        if let Some(sequence) = self.sequence {
+            how |= SEQUENCE;
+            upper = sequence;
+        }
+        (how, self.payload.buffers as u64 | (upper as u64) << 32)
     }
 
     #[inline(always)]
     pub fn unpack(sock: u64, how: u64, address: u64, vector: u64, addressee: u64) -> Self {
+        let upper = (vector >> 32) as u32;
+        let has_sequence = how & SEQUENCE != 0;
         Self {
             sock,
             out: how & OUT != 0,
             bytes: how as u32,
             settled: how & SETTLED != 0,
-            program: (how >> PROGRAM_SHIFT) as u32 % PROGRAMS,
+            sequence: has_sequence.then_some(upper),
+            program: (how >> PROGRAM_SHIFT) as u32 & PROGRAM_MASK,
             payload: Payload {
                 address,
                 buffers: vector as u32,
-                skip: (vector >> 32) as u32,
+                skip: if has_sequence { 0 } else { upper },
                 array_in_kernel: how & ARRAY_IN_KERNEL != 0,
             },
             addressee: Addressee {
@@ -160,7 +180,7 @@ extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64, addressee:
     // SAFETY: as above.
     let known = unsafe { &mut *known };
     let position = place(&moved, known, ahead);
-    let Some(budget) = budget(known.id, moved.out) else {
+    let Some(budget) = budget(known.id, moved.direction()) else {
         return 0;
     };
     let rule = known.rule_of(&current);
@@ -177,24 +197,20 @@ extern "C" fn account(sock: u64, how: u64, address: u64, vector: u64, addressee:
         && known.flags & (SEQUENCE_IN | SEQUENCE_OUT) != 0
         && moved.payload.address != 0;
     let before_tail = bytes.wrapping_sub(TAIL_BYTES as u64);
-    let mut header = DataRecord {
-        kind: Kind::Data as u8,
-        direction: if moved.out { DIRECTION_OUT } else { DIRECTION_IN },
-        flags: 0,
-        captured: 0,
-        connection: known.id,
-        // SAFETY: the helper has no preconditions.
-        time_ns: unsafe { bpf_ktime_get_ns() },
-        actor: current.record(&rule, moved.out),
+    // SAFETY: the helper has no preconditions.
+    let time_ns = unsafe { bpf_ktime_get_ns() };
+    let mut header = Header::new(
+        moved.direction() as u8,
+        known.id,
+        time_ns,
+        &current.record(&rule, moved.out),
         position,
-        moved: if has_tail { before_tail } else { bytes },
-    };
+        if has_tail { before_tail } else { bytes },
+    );
     let wanted = if bytes < budget { bytes } else { budget };
     payload::emit(moved.program, &header, &moved.payload, wanted);
     if has_tail {
-        header.position = position.wrapping_add(before_tail);
-        header.moved = TAIL_BYTES as u64;
-        header.flags = DATA_CONTINUES;
+        header.continues(position.wrapping_add(before_tail), TAIL_BYTES as u64);
         let tail = Payload {
             skip: moved.payload.skip.wrapping_add(before_tail as u32),
             ..moved.payload
@@ -241,11 +257,11 @@ extern "C" fn tell_addressee(connection: u64, how: u64, address: u64) -> u64 {
 
 /// How much of each call user space wants; `None` for nothing at all, not even the record.
 #[inline(always)]
-fn budget(id: u64, out: bool) -> Option<u32> {
+fn budget(id: u64, direction: usize) -> Option<u32> {
     let slot = setting_slot(id, switch::setting_mask() + 1);
     match SETTINGS.get(slot) {
         Some(setting) if setting.connection == id => {
-            let bytes = if out { setting.out_bytes } else { setting.in_bytes };
+            let bytes = setting.bytes[direction];
             (bytes != BUDGET_IGNORED).then_some(bytes)
         }
         _ => Some(switch::default_bytes()),
@@ -258,34 +274,33 @@ const FAR: u32 = 1 << 20;
 /// How far the socket's sequence number is ahead of where this movement should have left it.
 #[inline(always)]
 fn ahead(moved: &Moved, known: &Connection) -> i32 {
-    let (next, first, field, flag) = if moved.out {
-        (
-            known.next_out,
-            known.first_out,
-            offset::tcp_write_seq(),
-            SEQUENCE_OUT,
-        )
-    } else {
-        (
-            known.next_in,
-            known.first_in,
-            offset::tcp_copied_seq(),
-            SEQUENCE_IN,
-        )
-    };
-    if known.flags & flag == 0 || !moved.settled {
+    let direction = moved.direction();
+    if known.flags & connection::sequence_flag(direction) == 0 || !moved.settled {
         return 0;
     }
-    read::field::<u32>(moved.sock, field)
-        .wrapping_sub(first)
-        .wrapping_sub(next as u32)
+    let sequence = match moved.sequence {
+        Some(sequence) => sequence,
+        None => {
+            let field = if moved.out {
+                offset::tcp_write_seq()
+            } else {
+                offset::tcp_copied_seq()
+            };
+            read::field::<u32>(moved.sock, field)
+        }
+    };
+    let stream = &known.streams[direction];
+    sequence
+        .wrapping_sub(stream.first)
+        .wrapping_sub(stream.next as u32)
         .wrapping_sub(moved.bytes) as i32
 }
 
 /// Position of the first byte that moved; the connection's counters go on behind the last one.
 #[inline(always)]
 fn place(moved: &Moved, known: &mut Connection, ahead: i32) -> u64 {
-    let next = if moved.out { known.next_out } else { known.next_in };
+    let stream = &mut known.streams[moved.direction()];
+    let next = stream.next;
     let mut position = next;
     // One more than expected on the way in is the peer's FIN, read together with its last data.
     if !(ahead == 0 || (ahead == 1 && !moved.out)) {
@@ -296,13 +311,9 @@ fn place(moved: &Moved, known: &mut Connection, ahead: i32) -> u64 {
         }
     }
     let end = position.wrapping_add(moved.bytes as u64);
-    let after = if end > next { end } else { next };
-    if moved.out {
-        known.seen_out += moved.bytes as u64;
-        known.next_out = after;
-    } else {
-        known.seen_in += moved.bytes as u64;
-        known.next_in = after;
+    stream.seen += moved.bytes as u64;
+    if end > next {
+        stream.next = end;
     }
     position
 }

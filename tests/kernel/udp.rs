@@ -1,6 +1,7 @@
 //! Datagrams, on connected sockets and on those that take from anyone.
 
-use std::{net::UdpSocket, os::fd::AsRawFd};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use spanhound_agent::{
     event::{Role, Transport},
@@ -25,6 +26,62 @@ fn told_of(observer: &mut Observer, port: u16, bytes: usize) -> Told {
         .find(|(_, told)| is_it(told))
         .map(|(id, _)| *id);
     id.and_then(|id| observer.told.remove(&id)).unwrap_or_default()
+}
+
+/// Sends each as a datagram of its own, in one call.
+fn send_batch(from: &UdpSocket, to: SocketAddr, texts: [&[u8]; 2]) {
+    let SocketAddr::V4(to) = to else {
+        panic!("the test binds IPv4");
+    };
+    let mut address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: to.port().to_be(),
+        sin_addr: libc::in_addr {
+            s_addr: u32::from(*to.ip()).to_be(),
+        },
+        sin_zero: [0; 8],
+    };
+    let mut buffers = texts.map(|text| libc::iovec {
+        iov_base: text.as_ptr().cast_mut().cast(),
+        iov_len: text.len(),
+    });
+    let mut messages = buffers.each_mut().map(|buffer| {
+        // SAFETY: zeroes are a message of nothing.
+        let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        message.msg_hdr.msg_name = (&raw mut address).cast();
+        message.msg_hdr.msg_namelen = size_of_val(&address) as u32;
+        message.msg_hdr.msg_iov = buffer;
+        message.msg_hdr.msg_iovlen = 1;
+        message
+    });
+    // SAFETY: everything the messages point to outlives the call.
+    let sent = unsafe { libc::sendmmsg(from.as_raw_fd(), messages.as_mut_ptr(), 2, 0) };
+    assert_eq!(sent, 2);
+}
+
+#[test]
+fn datagrams_of_a_batch_name_their_peers() {
+    for tier in [
+        TierChoice::Auto,
+        TierChoice::Fentry,
+        TierChoice::Kprobe,
+        TierChoice::Syscall,
+    ] {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = server.local_addr().unwrap();
+        send_batch(&client, to, [b"one", b"another"]);
+        let ours = told_of(&mut observer, client.local_addr().unwrap().port(), 10);
+        if observer.is_excused(tier) {
+            continue;
+        }
+        assert!(ours.sent.is(b"oneanother"), "{tier:?} {:?}", ours.sent);
+        assert_eq!(ours.addressees, [to; 2], "{tier:?}");
+        assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
+    }
 }
 
 #[test]

@@ -88,13 +88,22 @@ const SLOTS: u64 = 16;
 /// A class that names the task which waits.
 const GROUP: [u8; 10] = *b"TaskGroup\0";
 
-/// Sets who writes. What was queued is asked only where no task runs.
+/// Sets who writes: the task that runs and the one that waits for it, or where none runs those for which the thread writes,
+/// which is said once.
 #[inline(always)]
 pub fn task(actor: &mut ActorRecord) {
-    let (pid, tid) = (actor.pid as u64, actor.tid as u64);
-    actor.routine = python_routine(pid, tid);
-    if actor.routine != 0 {
-        actor.parent_routine = python_parent(pid, tid);
+    let pid = actor.pid as u64;
+    let task = python_task(pid);
+    if task != 0 {
+        actor.routine = named(pid, task);
+        actor.parent_routine = python_parent(pid, actor.tid as u64, task);
+        return;
+    }
+    // SAFETY: copied at once.
+    if let Some(routine) = unsafe { PYTHON_WRITING.get(actor.tid) }.copied() {
+        actor.routine = routine.own;
+        actor.parent_routine = routine.parent;
+        let _ = PYTHON_WRITING.remove(actor.tid);
     }
 }
 
@@ -117,7 +126,7 @@ pub fn uvloop_queue_write(ctx: ProbeContext) -> u32 {
     }
     let routine = Routine {
         own: named(pid, task),
-        parent: python_parent(pid, tid),
+        parent: python_parent(pid, tid, task),
     };
     // Full: the oldest goes, and what it wrote is looked at without.
     let _ = PYTHON_QUEUED.insert(stream, routine, 0);
@@ -148,29 +157,11 @@ pub fn uvloop_exec_write(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// The task that writes, or for which the thread writes. Exported, as those below, so that it is verified by itself, and
-/// that its stack is not its caller's.
+/// The task that waits for this one; who waits for those is told on the way. Exported, as those below, so that it is verified by
+/// itself, and that its stack is not its caller's.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn python_routine(pid: u64, tid: u64) -> u64 {
-    match python_task(pid) {
-        // SAFETY: copied at once.
-        0 => unsafe { PYTHON_WRITING.get(tid as u32) }.map_or(0, |routine| routine.own),
-        task => named(pid, task),
-    }
-}
-
-/// The one that waits for that task; who waits for those is told on the way. For whom a thread writes is said once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn python_parent(pid: u64, tid: u64) -> u64 {
-    let task = python_task(pid);
-    if task == 0 {
-        // SAFETY: copied at once.
-        let parent = unsafe { PYTHON_WRITING.get(tid as u32) }.map_or(0, |routine| routine.parent);
-        let _ = PYTHON_WRITING.remove(tid as u32);
-        return parent;
-    }
+extern "C" fn python_parent(pid: u64, tid: u64, task: u64) -> u64 {
     let mut waiting = python_waiting(pid, task);
     if waiting == 0 {
         return 0;

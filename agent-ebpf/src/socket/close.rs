@@ -13,7 +13,7 @@ use spanhound_common::{
 use super::connect;
 use crate::{
     config::{known, offset},
-    connection::{self, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNWANTED},
+    connection::{self, Connection, IN, OPENING, OUT, SEQUENCE_IN, SEQUENCE_OUT, Stream, UNWANTED},
     emit,
     maps::CONNECTIONS,
     read,
@@ -80,20 +80,21 @@ fn closed(sock: u64, known: &Connection) {
     let sent = total(
         sock,
         offset::tcp_write_seq(),
-        known.first_out,
-        known.next_out,
+        &known.streams[OUT],
         known.flags & SEQUENCE_OUT,
     );
     let received = total(
         sock,
         offset::tcp_copied_seq(),
-        known.first_in,
-        known.next_in,
+        &known.streams[IN],
         known.flags & SEQUENCE_IN,
     );
     let totals = match (sent, received) {
-        (Some(sent), Some(received)) if !thrown_away(sock) && connection::began_at(sock, known.first_in) => {
-            let unseen = sent.saturating_sub(known.seen_out) + received.saturating_sub(known.seen_in);
+        (Some(sent), Some(received))
+            if !thrown_away(sock) && connection::began_at(sock, known.streams[IN].first) =>
+        {
+            let unseen = sent.saturating_sub(known.streams[OUT].seen)
+                + received.saturating_sub(known.streams[IN].seen);
             if unseen > 0 {
                 emit::lost(Loss::UnseenBytes, unseen);
             }
@@ -143,11 +144,17 @@ fn tell(known: &Connection, totals: Option<Totals>) {
 /// Payload of one direction in all. What the sequence number is ahead of the last byte seen went past every hook, but for
 /// one: that is a FIN.
 #[inline(always)]
-fn total(sock: u64, field: u32, first: u32, next: u64, known: u32) -> Option<u64> {
+fn total(sock: u64, field: u32, stream: &Stream, known: u32) -> Option<u64> {
     if known == 0 {
         return None;
     }
     let sequence = read::kernel::<u32>(sock, field)?;
-    let ahead = sequence.wrapping_sub(first).wrapping_sub(next as u32) as i32;
-    Some(if ahead > 0 { next + ahead as u64 - 1 } else { next })
+    let ahead = sequence
+        .wrapping_sub(stream.first)
+        .wrapping_sub(stream.next as u32) as i32;
+    Some(if ahead > 0 {
+        stream.next + ahead as u64 - 1
+    } else {
+        stream.next
+    })
 }

@@ -170,6 +170,7 @@ fn seen(socket: u64, message: u64, returned: u64, out: bool, program: u32) {
         out,
         bytes,
         settled: true,
+        sequence: None,
         program,
         payload: payload(message, bytes as u64),
         addressee: addressee(message, out),

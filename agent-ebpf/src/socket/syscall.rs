@@ -61,6 +61,7 @@ pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
             out,
             bytes: returned as u32,
             settled: true,
+            sequence: None,
             program: PROGRAM,
             payload,
             addressee: Addressee::in_process(addressee),
@@ -92,10 +93,10 @@ fn batch(sock: u64, out: bool, array: u64, messages: u64) {
             bytes,
             // Only the last one's number is the socket's.
             settled: index == messages,
+            sequence: None,
             program: PROGRAM,
             payload: message.payload(),
-            // Linux 5.10 has no more stack for it on the way from here.
-            addressee: Addressee::NONE,
+            addressee: Addressee::in_process(message.name),
         });
     }
 }

@@ -2,9 +2,9 @@
 //! Where the bytes are is in the registers of the call the current thread is in.
 
 use aya_ebpf::{
-    helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
-    macros::raw_tracepoint,
-    programs::RawTracePointContext,
+    helpers::generated::{bpf_get_current_task_btf, bpf_skc_to_tcp_sock, bpf_task_pt_regs},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
 };
 
 use super::{
@@ -13,13 +13,15 @@ use super::{
 };
 use crate::{
     actor,
+    config::{known, offset},
     payload::Payload,
+    read,
     stream::{Addressee, Moved, moved},
 };
 
 /// `sock_send_length(sk, ret, flags)` of `include/trace/events/sock.h`.
-#[raw_tracepoint(tracepoint = "sock_send_length")]
-pub fn socket_sent(ctx: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn socket_sent(ctx: BtfTracePointContext) -> i32 {
     let bytes: i32 = ctx.arg(1);
     if bytes > 0 && actor::wanted() {
         tell(ctx.arg(0), bytes, true);
@@ -28,8 +30,8 @@ pub fn socket_sent(ctx: RawTracePointContext) -> i32 {
 }
 
 /// `sock_recv_length(sk, ret, flags)`.
-#[raw_tracepoint(tracepoint = "sock_recv_length")]
-pub fn socket_received(ctx: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn socket_received(ctx: BtfTracePointContext) -> i32 {
     let bytes: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
     if bytes > 0 && flags as u64 & (MSG_PEEK | MSG_ERRQUEUE) == 0 && actor::wanted() {
@@ -59,8 +61,26 @@ fn tell(sock: u64, bytes: i32, out: bool) {
         out,
         bytes: bytes as u32,
         settled: true,
+        sequence: sequence(sock, out),
         program: out as u32,
         payload,
         addressee: Addressee::in_process(addressee),
     });
+}
+
+/// Where the socket's stream stands, read without a helper: the verifier knows what the tracepoint hands over.
+#[inline(always)]
+fn sequence(sock: u64, out: bool) -> Option<u32> {
+    let field = if out {
+        offset::tcp_write_seq()
+    } else {
+        offset::tcp_copied_seq()
+    };
+    if !known(field) {
+        return None;
+    }
+    // SAFETY: the tracepoint's socket; the helper answers null for one that is none of TCP.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sock as *mut _) } as u64;
+    // SAFETY: returned by a helper, and the field is one of it.
+    (tcp != 0).then(|| unsafe { read::known_field(tcp, field) })
 }

@@ -1,7 +1,7 @@
 //! Attach: for each event the cheapest way the kernel accepts, decided by trying.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -34,8 +34,6 @@ pub(super) struct Attaching<'a> {
     pub(super) btf: &'a Btf,
     /// Argument counts of the kernel functions in the table.
     pub(super) arguments: &'a HashMap<&'static str, u32>,
-    /// Tracepoints of the table that are there.
-    pub(super) tracepoints: &'a HashSet<&'static str>,
 }
 
 /// Attaches one way of every hook.
@@ -188,15 +186,6 @@ impl Attaching<'_> {
                 Ok(()) if attach => program.attach().map(drop),
                 done => done,
             },
-            Program::RawTracePoint(program) => {
-                // Asked first: without the tracepoint the kernel may lack what the program calls, too.
-                if !self.tracepoints.contains(probe.target) {
-                    return Err("not in this kernel".into());
-                }
-                program
-                    .load()
-                    .and_then(|()| program.attach(probe.target).map(drop))
-            }
             Program::FExit(program) => program
                 .load(probe.target, self.btf)
                 .and_then(|()| program.attach().map(drop)),
@@ -223,7 +212,6 @@ impl Attaching<'_> {
         // That it was not loaded in the first place is no failure.
         let _ = match self.programs.program_mut(probe.program) {
             Some(Program::BtfTracePoint(program)) => program.unload(),
-            Some(Program::RawTracePoint(program)) => program.unload(),
             Some(Program::FExit(program)) => program.unload(),
             Some(Program::FEntry(program)) => program.unload(),
             Some(Program::KProbe(program)) => program.unload(),

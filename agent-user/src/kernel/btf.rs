@@ -3,7 +3,7 @@
 //! Enters: the bytes of `/sys/kernel/btf/vmlinux` (`Documentation/bpf/btf.rst`). Leaves: byte offsets, argument counts.
 //! Bounded: by the size of the file; members of anonymous members are followed to a fixed depth.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 const MAGIC: u16 = 0xEB9F;
 const HEADER_BYTES: usize = 24;
@@ -48,11 +48,7 @@ pub(super) struct Btf<'a> {
     structures: FxHashMap<&'a [u8], u32>,
     functions: FxHashMap<&'a [u8], u32>,
     enumerations: FxHashMap<&'a [u8], u32>,
-    tracepoints: FxHashSet<&'a [u8]>,
 }
-
-/// Each tracepoint has a type of its arguments' function, named so (`include/trace/bpf_probe.h`).
-const TRACEPOINT_PREFIX: &[u8] = b"btf_trace_";
 
 impl<'a> Btf<'a> {
     /// # Errors
@@ -77,7 +73,6 @@ impl<'a> Btf<'a> {
             structures: FxHashMap::default(),
             functions: FxHashMap::default(),
             enumerations: FxHashMap::default(),
-            tracepoints: FxHashSet::default(),
         };
         btf.index()?;
         Ok(btf)
@@ -108,11 +103,6 @@ impl<'a> Btf<'a> {
                 STRUCT => &mut self.structures,
                 FUNC => &mut self.functions,
                 ENUM => &mut self.enumerations,
-                TYPEDEF => {
-                    let name = string(self.strings, name);
-                    self.tracepoints.extend(name.strip_prefix(TRACEPOINT_PREFIX));
-                    continue;
-                }
                 _ => continue,
             };
             named.entry(string(self.strings, name)).or_insert(id);
@@ -131,10 +121,6 @@ impl<'a> Btf<'a> {
             id = member;
         }
         (bits % 8 == 0).then_some(bits / 8)
-    }
-
-    pub(super) fn has_tracepoint(&self, name: &str) -> bool {
-        self.tracepoints.contains(name.as_bytes())
     }
 
     /// How many arguments a kernel function takes; `None` where it is not described.
@@ -306,7 +292,6 @@ mod tests {
         // `enum pid_type` of `include/linux/pid_types.h`.
         assert_eq!(btf.enumerator("pid_type", "PIDTYPE_TGID"), Some(1));
         assert_eq!(btf.enumerator("pid_type", "PIDTYPE_ABSENT"), None);
-        assert!(btf.has_tracepoint("sys_exit") && !btf.has_tracepoint("absent"));
         assert!(btf.offset("tcp_sock", "write_seq") > btf.offset("sock", "sk_protocol"));
     }
 }

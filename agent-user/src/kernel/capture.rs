@@ -184,7 +184,6 @@ impl Capture {
             layout,
             btf,
             arguments,
-            tracepoints,
         } = load::load(settings)?;
         let map_bytes = programs.maps().map(|(_, map)| memory::map_bytes(map)).sum();
         let Map::RingBuf(events) = take(&mut programs, "EVENTS")? else {
@@ -241,7 +240,6 @@ impl Capture {
             programs: &mut this.programs,
             btf: &btf,
             arguments: &arguments,
-            tracepoints: &tracepoints,
         };
         this.hooks = attach::attach(&mut attaching, settings.tier)?;
         Ok(this)
@@ -258,7 +256,6 @@ impl Capture {
             programs: &mut loaded.programs,
             btf: &loaded.btf,
             arguments: &loaded.arguments,
-            tracepoints: &loaded.tracepoints,
         }))
     }
 
@@ -287,8 +284,7 @@ impl Capture {
         let slot = setting_slot(connection.0, self.setting_slots);
         let setting = ConnectionSetting {
             connection: connection.0,
-            in_bytes,
-            out_bytes,
+            bytes: [in_bytes, out_bytes],
         };
         if self.settings.set(slot, setting, 0).is_err() {
             self.refused_settings += 1;

@@ -1,9 +1,6 @@
 //! Load: the embedded programs go into the kernel, with what this kernel's layout and the settings say.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs,
-};
+use std::{collections::HashMap, fs};
 
 use aya::EbpfLoader;
 use object::{Object as _, ObjectSection as _};
@@ -30,8 +27,6 @@ pub(super) struct Loaded {
     pub btf: aya::Btf,
     /// Argument counts of the kernel functions the probe table names, those that are there.
     pub arguments: HashMap<&'static str, u32>,
-    /// Tracepoints the probe table names, those that are there.
-    pub tracepoints: HashSet<&'static str>,
 }
 
 /// Whether this agent carries programs.
@@ -56,9 +51,6 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         .into();
     let arguments = probes::targets()
         .filter_map(|target| Some((target, described.argument_count(target)?)))
-        .collect();
-    let tracepoints = probes::targets()
-        .filter(|target| described.has_tracepoint(target))
         .collect();
     drop(described);
     let btf = aya::Btf::parse(&bytes, aya::Endianness::default())
@@ -99,7 +91,6 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         layout,
         btf,
         arguments,
-        tracepoints,
     })
 }
 
