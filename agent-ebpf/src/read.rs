@@ -1,6 +1,6 @@
 //! Read: the only place memory outside our maps is read. Every read is bounded and may fail.
 
-use core::mem::MaybeUninit;
+use core::{hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 
@@ -133,6 +133,13 @@ pub unsafe fn user_bytes(to: *mut u8, len: u32, from: u64) -> bool {
 pub unsafe fn kernel_bytes(to: *mut u8, len: u32, from: u64) -> bool {
     // SAFETY: the caller's promise.
     unsafe { bpf_probe_read_kernel(to.cast(), len, from as *const _) == 0 }
+}
+
+/// The address alone of an object the verifier knows the type of: separately verified functions take numbers only, and a
+/// negated pointer is one (`check_alu_op` of `kernel/bpf/verifier.c`).
+#[inline(always)]
+pub fn address_of(known: u64) -> u64 {
+    black_box(known.wrapping_neg()).wrapping_neg()
 }
 
 /// A field of an object the verifier knows the type of, loaded without a helper call.

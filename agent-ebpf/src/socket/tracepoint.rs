@@ -57,7 +57,7 @@ fn tell(sock: u64, bytes: i32, out: bool) {
         (Payload::NONE, 0)
     };
     moved(&Moved {
-        sock,
+        sock: read::address_of(sock),
         out,
         bytes: bytes as u32,
         settled: true,
