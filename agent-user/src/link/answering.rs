@@ -34,6 +34,7 @@ impl Linker {
         &mut self,
         request: ExchangeId,
         call: ExchangeId,
+        mut by: Witness,
         actor: Actor,
         time_ns: TimeNs,
     ) {
@@ -51,7 +52,6 @@ impl Linker {
                 .hint_tested(actor.pid, &hint, said.came_true, strength);
         }
         let mut next = Some(call);
-        let mut by = Witness::Answer;
         for _ in 0..CHAIN_MAX {
             let Some(call) = next else { return };
             let Some(exchange) = self.exchanges.get(&call) else {
@@ -61,6 +61,7 @@ impl Linker {
                 return;
             }
             next = exchange.pointed.follows;
+            let connects = exchange.pointed.connects;
             let made_ns = exchange.time_ns;
             let others = self.candidates(actor).len().saturating_sub(1);
             let came_true = read_ns <= made_ns;
@@ -74,11 +75,11 @@ impl Linker {
             if !came_true || !self.witnessed(call, request, by, others) {
                 return;
             }
-            by = Witness::Chain;
+            by = Witness::Chain { connects };
         }
     }
 
-    /// The call seems to be of this request. Answers whether it is taken for it.
+    /// The call seems to be of this request. Answers whether nothing better speaks against it.
     fn witnessed(&mut self, call: ExchangeId, request: ExchangeId, by: Witness, others: usize) -> bool {
         let Some(exchange) = self.exchanges.get_mut(&call) else {
             return false;
@@ -89,8 +90,14 @@ impl Linker {
         let pid = exchange.actor.pid;
         let before = exchange.hint;
         let others_before = exchange.hint_others as usize;
+        let witnesses = exchange.pointed.witnesses();
         let pointed = hint(request, by, others);
         let first = before.map(|(one, first)| hint(one, first, others_before));
+        for (one, by) in witnesses.filter(|witness| Some(*witness) != before) {
+            self.inferring
+                .hints_compared(pid, [&hint(one, by, others_before), &pointed]);
+        }
+        self.inferring.call_hinted(pid, call, pointed);
         let proven = match &first {
             Some(first) if first.request == request.0 => self.inferring.hints_agree(pid, [first, &pointed]),
             Some(first) => self.inferring.hint_outweighs(pid, &pointed, first),
@@ -102,8 +109,7 @@ impl Linker {
             (exchange.hint, exchange.hint_others) = (Some((request, by)), others as u32);
         }
         let Some(probability) = proven else {
-            self.inferring.call_hinted(pid, call, pointed);
-            return false;
+            return !stays || first.is_some_and(|first| first.request == request.0);
         };
         let kept = before.filter(|(one, _)| *one == request);
         let method = kept.map_or(Method::Handoff, |(_, first)| first.method());

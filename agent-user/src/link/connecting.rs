@@ -17,6 +17,8 @@ pub(super) enum Cause {
     /// Nobody saw it being made.
     Unseen,
     Seen(Begun),
+    /// This call, and no other one so far.
+    Used(ExchangeId),
 }
 
 /// A connection that was seen to be begun.
@@ -52,8 +54,23 @@ impl Connecting {
     }
 
     /// For whom it was made, where this is its first call.
-    pub(super) fn take(&mut self, connection: ConnectionId) -> Option<Cause> {
-        self.causes.remove(&connection)
+    pub(super) fn take(&mut self, connection: ConnectionId, call: ExchangeId) -> Option<Cause> {
+        match self.causes.get_mut(&connection)? {
+            cause @ Cause::Seen(_) => Some(std::mem::replace(cause, Cause::Used(call))),
+            Cause::Unseen => self.causes.remove(&connection),
+            Cause::Used(_) => {
+                self.causes.remove(&connection);
+                None
+            }
+        }
+    }
+
+    /// It is closed. Answers its call, where it was made for one and had no other.
+    pub(super) fn closed(&mut self, connection: ConnectionId) -> Option<ExchangeId> {
+        match self.causes.remove(&connection)? {
+            Cause::Used(call) => Some(call),
+            _ => None,
+        }
     }
 
     #[cfg(test)]
@@ -94,15 +111,22 @@ mod tests {
         };
         assert_eq!(connecting.begun(ConnectionId(1), begun(Some(7)), 2), 0);
         assert_eq!(connecting.opened(ConnectionId(1), 2), 0);
+        let call = ExchangeId(70);
         assert_eq!(
-            connecting.take(ConnectionId(1)),
+            connecting.take(ConnectionId(1), call),
             Some(Cause::Seen(begun(Some(7))))
         );
-        assert_eq!(connecting.take(ConnectionId(1)), None);
+        assert_eq!(connecting.closed(ConnectionId(1)), Some(call));
+        assert_eq!(connecting.take(ConnectionId(1), call), None);
         assert_eq!(connecting.opened(ConnectionId(2), 2), 0);
         assert_eq!(connecting.begun(ConnectionId(3), begun(None), 2), 0);
         assert_eq!(connecting.begun(ConnectionId(4), begun(None), 2), 1);
-        assert_eq!(connecting.take(ConnectionId(2)), None);
-        assert_eq!(connecting.take(ConnectionId(4)), Some(Cause::Seen(begun(None))));
+        assert_eq!(connecting.take(ConnectionId(2), call), None);
+        assert_eq!(
+            connecting.take(ConnectionId(4), call),
+            Some(Cause::Seen(begun(None)))
+        );
+        assert_eq!(connecting.take(ConnectionId(4), ExchangeId(71)), None);
+        assert_eq!(connecting.closed(ConnectionId(4)), None, "it had another call");
     }
 }

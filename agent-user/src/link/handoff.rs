@@ -7,6 +7,7 @@
 
 use smallvec::SmallVec;
 
+use super::hint::Witness;
 use super::ladder::Link;
 use super::linker::Linker;
 use super::order::{Kind, Order};
@@ -31,8 +32,11 @@ impl Linker {
         let mut turns = process.turns;
         let loops = process.order.is_some();
         let work = self.thread(actor, time_ns);
-        let upon = work.segment.current(turns).filter(|read| read.fresh);
-        let upon = upon.and_then(|read| read.answers);
+        let upon = work.segment.current(turns).filter(|current| current.read.fresh);
+        let upon = upon.and_then(|current| {
+            let alone = current.alone;
+            Some((current.read.answers?, Witness::Answer { alone }))
+        });
         work.segment.answered(request, &mut turns);
         let calls = match (loops, work.interleaves) {
             (true, false) => std::mem::take(&mut work.unplaced),
@@ -52,8 +56,8 @@ impl Linker {
         let since_ns = exchange.time_ns;
         // Of several requests on one connection it is not known which one is answered.
         let alone = self.on_connection.get(&exchange.connection).map(SmallVec::len) == Some(1);
-        if let Some(call) = upon.filter(|_| alone) {
-            self.answered_upon(request, call, actor, time_ns);
+        if let Some((call, by)) = upon.filter(|_| alone) {
+            self.answered_upon(request, call, by, actor, time_ns);
         }
         for call in calls {
             let open = |linker: &Self| {
@@ -116,8 +120,8 @@ impl Linker {
         }
     }
 
-    /// The request that waits longest for a call of this name.
-    pub(super) fn next_in_order(&self, call: &str, actor: Actor) -> Option<ExchangeId> {
+    /// The request that waits longest for a call of this name, and the one that waits longest then.
+    pub(super) fn next_in_order(&self, call: &str, actor: Actor) -> Option<(ExchangeId, Option<ExchangeId>)> {
         let process = self.processes.get(&actor.pid)?;
         let lane = process.lane(actor);
         process.order.as_ref()?.turn(call, lane)

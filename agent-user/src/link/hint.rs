@@ -7,10 +7,9 @@
 use super::connecting::Cause;
 use super::handoff::CONNECTS;
 use super::inference::{FinishedCall, Hint};
-use super::ladder::Link;
 use super::linker::Linker;
 use super::record::{Exchange, Parent};
-use super::segment::Read;
+use super::segment::Current;
 use super::thread::Worker;
 use super::{ExchangeId, Method, Seen};
 use crate::event::{Actor, TimeNs};
@@ -20,27 +19,54 @@ use crate::event::{Actor, TimeNs};
 pub(super) struct Pointed {
     /// By the turn of the thread's loop.
     pub(super) turn: Option<ExchangeId>,
-    /// How soon after the read, and whether nothing else was done upon it.
     pub(super) pace: Pace,
+    /// Whom a turn that is wrong may point at as well: the request that the thread worked for before.
+    pub(super) before: Option<ExchangeId>,
+    /// The act was to connect.
+    pub(super) connects: bool,
     /// The call whose answer that read was.
     pub(super) follows: Option<ExchangeId>,
-    /// By the order in which work was read.
+    /// By the order in which work was read, and the next one in it.
     pub(super) order: Option<ExchangeId>,
+    pub(super) order_then: Option<ExchangeId>,
 }
 
-/// How soon a thread acted upon what it read. Between a read and an act much later the thread has mostly waited, and does
-/// what something else has set off.
+/// How a thread acted upon what it read: how soon, whether it had read anything else, and whether it had acted upon it before.
+/// Between a read and an act much later the thread has mostly waited, and does what something else has set off. And whether the
+/// act was to connect: pools of connections may let another request have what was made for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pace(u8);
 
 /// Up to these times between read and act they count apart.
 const PACES_NS: [u64; 2] = [100_000, 1_000_000];
 
+/// From these numbers on: to connect; and for one call only.
+const CONNECTS_FROM: u8 = 9;
+const CLOSED_FROM: u8 = 18;
+
 impl Pace {
-    fn of(read: &Read, now_ns: TimeNs) -> Self {
-        let waited_ns = now_ns.saturating_sub(read.time_ns);
+    fn of(current: &Current, connects: bool, now_ns: TimeNs) -> Self {
+        let waited_ns = now_ns.saturating_sub(current.read.time_ns);
         let class = PACES_NS.iter().filter(|least| waited_ns > **least).count();
-        Self(class as u8 * 2 + u8::from(!read.fresh))
+        let how = match (current.read.fresh, current.alone) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, _) => 2,
+        };
+        let how = class as u8 * 3 + how;
+        Self(if connects { how + CONNECTS_FROM } else { how })
+    }
+
+    fn connects(self) -> bool {
+        self.0 >= CONNECTS_FROM
+    }
+
+    /// The connection had one call and no other, so no pool had it.
+    fn closed(self) -> Self {
+        match self.0 {
+            pace @ CONNECTS_FROM..CLOSED_FROM => Self(pace + CLOSED_FROM - CONNECTS_FROM),
+            pace => Self(pace),
+        }
     }
 }
 
@@ -48,10 +74,14 @@ impl Pace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Witness {
     Order,
-    /// It is answered right after the call was, by the same thread.
-    Answer,
-    /// A call of it was made right after the call was answered.
-    Chain,
+    /// It is answered right after the call was, by the same thread, which had read nothing else (`alone`) or had.
+    Answer {
+        alone: bool,
+    },
+    /// A call of it was made right after the call was answered, or a connection for one begun.
+    Chain {
+        connects: bool,
+    },
     Turn(Pace),
 }
 
@@ -59,9 +89,17 @@ impl Witness {
     fn kind(self) -> usize {
         match self {
             Self::Order => 0,
-            Self::Answer => 1,
-            Self::Chain => 2,
-            Self::Turn(Pace(pace)) => 3 + usize::from(pace),
+            Self::Chain { connects } => 1 + usize::from(connects),
+            Self::Answer { alone } => 3 + usize::from(alone),
+            Self::Turn(Pace(pace)) => 5 + usize::from(pace),
+        }
+    }
+
+    /// What to think before any was tested. A thread that reads one thing and then writes one leaves little room for chance.
+    fn expected_wrong(self) -> f32 {
+        match self {
+            Self::Answer { alone: true } => 0.005,
+            _ => 0.05,
         }
     }
 
@@ -75,16 +113,28 @@ impl Witness {
 
 impl Pointed {
     /// By what the thread read, without the order of work.
-    pub(super) fn by_turn(read: Option<&Read>, now_ns: TimeNs) -> Self {
-        read.map_or(Self::default(), |read| Self {
-            turn: read.owner,
-            pace: Pace::of(read, now_ns),
-            follows: read.answers.filter(|_| read.fresh),
+    pub(super) fn by_turn(current: Option<Current>, connects: bool, now_ns: TimeNs) -> Self {
+        current.map_or(Self::default(), |current| Self {
+            turn: current.read.owner,
+            pace: Pace::of(&current, connects, now_ns),
+            before: current.before,
+            connects,
+            follows: current.read.answers.filter(|_| current.read.fresh),
             order: None,
+            order_then: None,
         })
     }
 
-    fn witnesses(&self) -> impl Iterator<Item = (ExchangeId, Witness)> {
+    /// And by the order of work: whose turn it is, and whose then.
+    pub(super) fn in_order(self, next: Option<(ExchangeId, Option<ExchangeId>)>) -> Self {
+        Self {
+            order: next.map(|(first, _)| first),
+            order_then: next.and_then(|(_, second)| second),
+            ..self
+        }
+    }
+
+    pub(super) fn witnesses(&self) -> impl Iterator<Item = (ExchangeId, Witness)> + use<> {
         let turn = self.turn.map(|request| (request, Witness::Turn(self.pace)));
         let order = self.order.map(|request| (request, Witness::Order));
         turn.into_iter().chain(order)
@@ -104,7 +154,7 @@ impl Linker {
             Some(Cause::Seen(begun)) => (begun.pointed, true),
             _ => {
                 let order = self.next_in_order(&name, seen.actor);
-                (Pointed { order, ..turn }, false)
+                (turn.in_order(order), false)
             }
         };
         let better = self.better(pointed, seen.actor);
@@ -176,34 +226,48 @@ impl Linker {
         }
     }
 
-    /// The call is over: a request that was answered before has hardly made it. One that was not has, where such hints have
-    /// proven right.
+    /// The call is over: a request that was answered before has hardly made it.
     pub(super) fn test_hint(&mut self, id: ExchangeId) {
         let Some(call) = self.exchanges.get(&id) else {
             return;
         };
-        let chosen = call.hint.filter(|_| call.parent == Parent::Undecided);
         let (actor, others, pointed) = (call.actor, call.hint_others, call.pointed);
         if others == 0 {
             return;
         }
         let left = self.candidates_since(actor, call.time_ns);
         for (request, by) in pointed.witnesses() {
+            // Whether a pool had the connection is not known yet.
+            if matches!(by, Witness::Turn(pace) if pace.connects()) {
+                continue;
+            }
             let one = self.exchanges.get(&request);
             let came_true = one.is_some_and(|request| request.end_ns.is_none());
             let others_left = left.saturating_sub(usize::from(came_true)) as f32;
-            let strength = (1.0 - others_left / others as f32).max(0.0);
+            let near = match by {
+                Witness::Order => pointed.order_then,
+                _ => pointed.before,
+            };
+            let strength = match near {
+                // A hint that is wrong points at one nearly due as well, which is open longer than others.
+                Some(before) => f32::from(u8::from(!self.is_open(before))),
+                _ => (1.0 - others_left / others as f32).max(0.0),
+            };
             let hint = hint(request, by, others as usize);
             self.inferring.hint_tested(actor.pid, &hint, came_true, strength);
         }
-        if let Some((request, by)) = chosen
-            && self.is_open(request)
-            && let Some(probability) = self
-                .inferring
-                .hint_proven(actor.pid, &hint(request, by, others as usize))
-        {
-            self.set_parent(id, Link::inferred(request, by.method(), probability));
-            self.placed(id, request);
+    }
+
+    /// The connection that was made for this call is closed and had no other one.
+    pub(super) fn closed_after(&mut self, call: ExchangeId) {
+        let Some(exchange) = self.exchanges.get_mut(&call) else {
+            return;
+        };
+        exchange.pointed.pace = exchange.pointed.pace.closed();
+        if let Some((request, Witness::Turn(pace))) = &mut exchange.hint {
+            *pace = pace.closed();
+            let pointed = hint(*request, Witness::Turn(*pace), exchange.hint_others as usize);
+            self.inferring.call_pointed(exchange.actor.pid, call, pointed);
         }
     }
 
@@ -239,5 +303,6 @@ pub(super) fn hint(request: ExchangeId, by: Witness, others: usize) -> Hint {
         request: request.0,
         kind: by.kind(),
         others,
+        expected_wrong: by.expected_wrong(),
     }
 }

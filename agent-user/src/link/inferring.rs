@@ -98,6 +98,13 @@ impl Inferring {
         self.engines.get(&pid)?.engine.hints_agree(hints)
     }
 
+    /// Two hints on one call agree, or do not.
+    pub(super) fn hints_compared(&mut self, pid: u32, hints: [&Hint; 2]) {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.engine.hints_compared(hints);
+        }
+    }
+
     /// How probable a hint is against which another one speaks, where that has proven right.
     pub(super) fn hint_outweighs(&self, pid: u32, hint: &Hint, against: &Hint) -> Option<f32> {
         self.engines.get(&pid)?.engine.hint_outweighs(hint, against)
@@ -107,6 +114,13 @@ impl Inferring {
     pub(super) fn call_hinted(&mut self, pid: u32, call: ExchangeId, hint: Hint) {
         if let Some(running) = self.engines.get_mut(&pid) {
             running.engine.call_hinted(call.0, hint);
+        }
+    }
+
+    /// More is known of what pointed at a request when the call was made.
+    pub(super) fn call_pointed(&mut self, pid: u32, call: ExchangeId, hint: Hint) {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.engine.call_pointed(call.0, hint);
         }
     }
 

@@ -191,7 +191,7 @@ fn by_thread(
     let owner = match cause {
         None => work.segment.owner(process.turns),
         Some(Cause::Seen(begun)) => begun.owner,
-        Some(Cause::Unseen) => None,
+        Some(Cause::Unseen | Cause::Used(_)) => None,
     };
     let segment = owner.filter(|owner| open.contains(owner));
     if process.style == Style::DirectLoop {

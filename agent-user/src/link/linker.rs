@@ -249,7 +249,9 @@ impl Linker {
     }
 
     pub fn connection_closed(&mut self, connection: ConnectionId) {
-        self.connecting.take(connection);
+        if let Some(call) = self.connecting.closed(connection) {
+            self.closed_after(call);
+        }
     }
 
     /// `actor` has the request, whoever read its first byte.
@@ -277,7 +279,7 @@ impl Linker {
     }
 
     fn client_seen(&mut self, seen: &Seen<'_>) {
-        let cause = self.connecting.take(seen.connection);
+        let cause = self.connecting.take(seen.connection, seen.id);
         let mut found = ladder::parent_of_call(self, seen.id, cause);
         if seen.actor.task.is_some() {
             found = self.found_by_task(seen, found);
@@ -291,7 +293,7 @@ impl Linker {
         let work = self.thread(seen.actor, seen.time_ns);
         work.calls.push(seen.id);
         work.interleaves |= overlapping;
-        let read = Pointed::by_turn(work.segment.current(turns), seen.time_ns);
+        let read = Pointed::by_turn(work.segment.current(turns), false, seen.time_ns);
         if direct {
             // One call a segment: what follows without another read was set off by something not seen, such as a timer.
             work.segment.end();

@@ -107,8 +107,8 @@ impl Order {
         *most = (*most).max(count);
     }
 
-    /// The request whose turn it is to make such a call.
-    pub(super) fn turn(&self, call: &str, lane: u32) -> Option<ExchangeId> {
+    /// The request whose turn it is to make such a call, and the one whose turn it is then.
+    pub(super) fn turn(&self, call: &str, lane: u32) -> Option<(ExchangeId, Option<ExchangeId>)> {
         let name = hash(&call);
         let (follows, most) = (&self.follows, &self.most);
         let due = |waiting: &Waiting| {
@@ -122,13 +122,25 @@ impl Order {
             let lag = follow.lag.min(LAG_MAX);
             (expected && !waiting.made.contains(&name)).then_some(waiting.turn as f32 + lag)
         };
-        let (_, at) = self
-            .waiting
-            .iter()
-            .enumerate()
-            .filter_map(|(at, waiting)| Some((due(waiting)?, at)))
-            .min_by(|(left, _), (right, _)| left.total_cmp(right))?;
-        Some(self.waiting[at].request)
+        let mut first: Option<(f32, ExchangeId)> = None;
+        let mut second: Option<(f32, ExchangeId)> = None;
+        for waiting in &self.waiting {
+            let Some(due) = due(waiting) else { continue };
+            let (place, request) = ((due, waiting.request), waiting.request);
+            match first {
+                Some((least, one)) if due >= least => {
+                    if one != request && second.is_none_or(|(next, _)| due < next) {
+                        second = Some(place);
+                    }
+                }
+                before => {
+                    second = before.filter(|(_, one)| *one != request).or(second);
+                    first = Some(place);
+                }
+            }
+        }
+        let (_, first) = first?;
+        Some((first, second.map(|(_, second)| second)))
     }
 
     /// The request has made such a call.
@@ -159,7 +171,7 @@ mod tests {
     impl Order {
         /// Whose turn it is makes the call.
         fn take(&mut self, call: &str, lane: u32) -> Option<ExchangeId> {
-            let next = self.turn(call, lane)?;
+            let (next, _) = self.turn(call, lane)?;
             self.made(next, call);
             Some(next)
         }
@@ -186,6 +198,23 @@ mod tests {
         order.waits(ExchangeId(4), page, 0, 0);
         order.answered(ExchangeId(4));
         assert_eq!(order.take("GET /stock/#", 0), None);
+    }
+
+    #[test]
+    fn the_next_in_order_is_another_request() {
+        let mut order = Order::default();
+        let page = Kind::of("GET /page/#", "", 0);
+        (0..3).for_each(|_| order.learn(page, "GET /stock/#", 0));
+        assert_eq!(order.turn("GET /stock/#", 0), None);
+        order.waits(ExchangeId(1), page, 2, 0);
+        assert_eq!(order.turn("GET /stock/#", 0), Some((ExchangeId(1), None)));
+        order.waits(ExchangeId(1), page, 3, 0);
+        order.waits(ExchangeId(2), page, 4, 0);
+        let both = Some((ExchangeId(1), Some(ExchangeId(2))));
+        assert_eq!(order.turn("GET /stock/#", 0), both);
+        order.waits(ExchangeId(3), page, 1, 0);
+        let both = Some((ExchangeId(3), Some(ExchangeId(1))));
+        assert_eq!(order.turn("GET /stock/#", 0), both);
     }
 
     #[test]

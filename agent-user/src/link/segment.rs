@@ -25,6 +25,16 @@ pub(super) struct Read {
     pub(super) fresh: bool,
 }
 
+/// What was read by the one whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Current {
+    pub(super) read: Read,
+    /// Nothing else was read since something was done.
+    pub(super) alone: bool,
+    /// The request that was worked for before this one.
+    pub(super) before: Option<ExchangeId>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Segment {
     /// Oldest first.
@@ -33,6 +43,8 @@ pub(super) struct Segment {
     acted: bool,
     /// How often it has begun to read again.
     turn: u32,
+    /// For whom something was read last, and for whom before that.
+    owners: [Option<ExchangeId>; 2],
 }
 
 /// How a process's loops take their turns.
@@ -60,6 +72,7 @@ impl Segment {
         if self.reads.len() >= READS_MAX {
             self.reads.pop_front();
         }
+        self.note_owner(owner);
         self.reads.push_back(Read {
             owner,
             answers,
@@ -71,7 +84,10 @@ impl Segment {
     /// What was read last is a new request.
     pub(super) fn identified(&mut self, request: ExchangeId, time_ns: TimeNs) {
         match self.reads.back_mut() {
-            Some(last) if last.owner.is_none() && last.answers.is_none() => last.owner = Some(request),
+            Some(last) if last.owner.is_none() && last.answers.is_none() => {
+                last.owner = Some(request);
+                self.note_owner(Some(request));
+            }
             _ => self.read(Some(request), None, time_ns),
         }
     }
@@ -83,15 +99,28 @@ impl Segment {
 
     /// Whose turn it is.
     pub(super) fn owner(&self, turns: Turns) -> Option<ExchangeId> {
-        self.current(turns)?.owner
+        self.current(turns)?.read.owner
     }
 
     /// What was read by the one whose turn it is.
-    pub(super) fn current(&self, turns: Turns) -> Option<&Read> {
-        if turns.queue() {
+    pub(super) fn current(&self, turns: Turns) -> Option<Current> {
+        let read = if turns.queue() {
             self.reads.front()
         } else {
             self.reads.back()
+        };
+        let read = *read?;
+        let mut owners = self.owners.into_iter().flatten();
+        Some(Current {
+            read,
+            alone: self.reads.len() == 1,
+            before: owners.find(|owner| Some(*owner) != read.owner),
+        })
+    }
+
+    fn note_owner(&mut self, owner: Option<ExchangeId>) {
+        if owner.is_some() && owner != self.owners[0] {
+            self.owners = [owner, self.owners[0]];
         }
     }
 
@@ -225,8 +254,11 @@ mod tests {
     #[test]
     fn what_was_acted_upon_is_no_longer_fresh_and_an_act_nobody_is_known_for_takes_the_turn() {
         let (mut segment, mut turns) = (Segment::default(), Turns::default());
-        let current =
-            |segment: &Segment, turns| segment.current(turns).map(|read| (read.answers, read.fresh));
+        let current = |segment: &Segment, turns| {
+            segment
+                .current(turns)
+                .map(|current| (current.read.answers, current.read.fresh))
+        };
         segment.read(None, Some(B), 0);
         assert_eq!(current(&segment, turns), Some((Some(B), true)));
         segment.answered(A, &mut turns);

@@ -28,12 +28,12 @@ impl Linker {
         process.calls = true;
         let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
         let segment = &mut self.thread(actor, time_ns).segment;
-        let mut pointed = Pointed::by_turn(segment.current(turns), time_ns);
+        let mut pointed = Pointed::by_turn(segment.current(turns), true, time_ns);
         if direct {
             segment.end();
         } else {
             segment.called(turns);
-            pointed.order = self.next_in_order(CONNECTS, actor);
+            pointed = pointed.in_order(self.next_in_order(CONNECTS, actor));
         }
         let owner = self.better(pointed, actor).map(|(owner, _)| owner);
         if let Some(owner) = owner {

@@ -197,11 +197,16 @@ impl Agent {
             let crowded = self.capture.is_crowded();
             let limit = if crowded { CROWDED_TURN_EVENTS } else { TURN_EVENTS };
             let pipeline = &mut self.pipeline;
+            let polled_ns = host::monotonic_ns();
             let taken = self.capture.poll(limit, |event| pipeline.event(event));
             self.obey();
             events += taken;
             let now_ns = host::monotonic_ns();
-            self.pipeline.tick(now_ns);
+            // Where events wait their time has not come: what waits for them must not be taken for overdue.
+            self.pipeline.tick(match taken < limit {
+                true => polled_ns,
+                false => polled_ns.min(self.pipeline.reached_ns()),
+            });
             self.send(now_ns, false);
             if taken < limit {
                 return events;

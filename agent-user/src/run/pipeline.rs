@@ -47,6 +47,7 @@ pub struct Pipeline {
     pub ledger: Ledger,
     notes: Notes,
     events: u64,
+    reached_ns: TimeNs,
     spans: Spans,
     unknown_connections: u64,
     orders_turned_away: u64,
@@ -72,6 +73,7 @@ impl Pipeline {
             ledger: Ledger::default(),
             notes: Notes::default(),
             events: 0,
+            reached_ns: 0,
             spans: Spans::new(Linker::new(Limits::default(), seed), Pending::new(PENDING_MAX)),
             unknown_connections: 0,
             orders_turned_away: 0,
@@ -112,7 +114,12 @@ impl Pipeline {
         }
     }
 
-    /// Lets decisions fall that are due. Call it a few times a second.
+    /// The latest time of data taken in.
+    pub fn reached_ns(&self) -> TimeNs {
+        self.reached_ns
+    }
+
+    /// Lets decisions fall that are due at that time; every event before it has been taken in. Call it a few times a second.
     pub fn tick(&mut self, now_ns: TimeNs) {
         self.look_at_pythons(now_ns);
         self.spans.linker.decide(now_ns, &mut self.decisions);
@@ -238,6 +245,7 @@ impl Pipeline {
     }
 
     fn data(&mut self, data: &Data<'_>) {
+        self.reached_ns = self.reached_ns.max(data.time_ns);
         let Some(live) = self.connections.get_mut(data.connection) else {
             self.unknown_connections += 1;
             return self.order(Order::Ignore {

@@ -29,6 +29,8 @@ struct HeldCall {
     answered: bool,
     /// When it was made, and later.
     hints: [Option<Hint>; 2],
+    /// One hint was taken as a test of the other.
+    compared: bool,
 }
 
 /// A call that is over.
@@ -153,6 +155,7 @@ impl Engine {
             parents: [known.map(Some); LEARNERS],
             answered: known.is_some(),
             hints: [hint, None],
+            compared: false,
         });
     }
 
@@ -160,6 +163,13 @@ impl Engine {
     pub fn call_hinted(&mut self, call: u64, hint: Hint) {
         if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
             held.hints[1] = Some(hint);
+        }
+    }
+
+    /// More is known of what pointed at a request when the call was made.
+    pub fn call_pointed(&mut self, call: u64, hint: Hint) {
+        if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
+            held.hints[0] = Some(hint);
         }
     }
 
@@ -184,6 +194,11 @@ impl Engine {
     /// How probable what two hints point at is, where that has proven right.
     pub fn hints_agree(&self, hints: [&Hint; 2]) -> Option<f32> {
         self.hints.agreed(hints, self.parameters.error_budget)
+    }
+
+    /// Two hints on one call agree, or do not: each is a test of the other.
+    pub fn hints_compared(&mut self, hints: [&Hint; 2]) {
+        self.hints.compared(hints);
     }
 
     /// How probable a hint is against which another one speaks, where that has proven right.
@@ -250,6 +265,17 @@ impl Engine {
 
     fn solve(&mut self, horizon_ns: i64, now_ns: i64, answers: &mut Vec<Answer>) {
         let due = |held: &HeldCall| held.call.start_ns < horizon_ns.saturating_sub(SLACK_NS);
+        for held in self.calls.iter_mut().filter(|held| !held.compared && due(held)) {
+            held.compared = true;
+            if let [Some(first), Some(second)] = &held.hints {
+                self.hints.compared([first, second]);
+            }
+        }
+        if !self.calls.iter().any(|held| !held.answered && due(held)) {
+            self.depart(horizon_ns);
+            return;
+        }
+        self.answer_by_hints(horizon_ns, answers);
         if !self.calls.iter().any(|held| !held.answered && due(held)) {
             self.depart(horizon_ns);
             return;
@@ -360,7 +386,14 @@ impl Engine {
             let parent = id(best);
             self.threshold.note(probability);
             let open = first[0].open[at].max(1) as f32;
-            let crowded = 1.0 - probability > self.parameters.doubt / (open * open);
+            let hinted = self
+                .hints
+                .weighed(held.hints)
+                .filter(|(request, _)| Some(*request) == parent);
+            let told =
+                hinted.is_some_and(|(_, log_odds)| self.parameters.is_told_by_hint(probability, log_odds));
+            let doubted = 1.0 - probability > self.parameters.doubt / (open * open);
+            let crowded = (doubted || open > self.parameters.crowd) && !told;
             found.push(Answer {
                 call: held.id,
                 parent: parent.filter(|_| !crowded),
@@ -379,6 +412,36 @@ impl Engine {
             if history.due() {
                 let grown = history.mark();
                 *model = model.updated(&history.examples(), grown);
+            }
+        }
+    }
+
+    /// Answers what hints that have proven right tell. Whoever may have made those calls is over, so every hint is there.
+    fn answer_by_hints(&mut self, horizon_ns: i64, answers: &mut Vec<Answer>) {
+        let budget = self.parameters.error_budget;
+        let requests: FxHashMap<u64, &Request> = self
+            .requests
+            .iter()
+            .map(|held| (held.id, &held.request))
+            .collect();
+        let due =
+            |held: &&mut HeldCall| !held.answered && held.call.start_ns < horizon_ns.saturating_sub(SLACK_NS);
+        for held in self.calls.iter_mut().filter(due) {
+            let Some((request, probability)) = self.hints.told(held.hints, budget) else {
+                continue;
+            };
+            let open = |request: &&Request| {
+                request.start_ns <= held.call.start_ns
+                    && (request.unfinished || request.end_ns >= held.call.end_ns)
+            };
+            if requests.get(&request).copied().filter(open).is_some() {
+                held.parents = [Some(Some(request)); LEARNERS];
+                held.answered = true;
+                answers.push(Answer {
+                    call: held.id,
+                    parent: Some(request),
+                    probability,
+                });
             }
         }
     }

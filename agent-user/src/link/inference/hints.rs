@@ -7,11 +7,10 @@
 //! proven little. Bounded: a fixed number of counts; older ones fade.
 
 /// Kinds of hints that are counted apart.
-const KINDS: usize = 9;
+const KINDS: usize = 32;
 /// By how many requests were open besides: one, two or three, four to seven, and so on.
 const CROWDS: usize = 6;
-/// Before anything was seen: wrong one time in twenty, as if that many tests had been passed that a wrong one never passes.
-const WRONG: f32 = 0.05;
+/// What is thought before anything was seen weighs as much as so many tests that a wrong hint never passes.
 const SEEN: f32 = 20.0;
 /// Tests that hints must have passed, with about as many others open, before they are as good as a link.
 const PROVEN_MIN: f32 = 8.0;
@@ -21,14 +20,16 @@ const WRONG_LEAST: f32 = 0.000_5;
 const COUNT_MAX: f32 = 4_000.0;
 
 /// What something else than time points at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hint {
     /// The request, as it is named in answers.
     pub request: u64,
-    /// A number below nine: what points at it.
+    /// A number below 32: what points at it.
     pub kind: usize,
     /// Requests that might have been pointed at instead.
     pub others: usize,
+    /// The share of such hints to take for wrong before anything was seen.
+    pub expected_wrong: f32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -39,14 +40,19 @@ struct Count {
 }
 
 impl Count {
+    /// The share that is wrong, where `expected` is what to think before.
+    fn share(self, expected: f32) -> f32 {
+        (self.failed + expected * SEEN) / (self.tested + SEEN)
+    }
+
     /// The share that is wrong, with a margin, where `expected` is what to think before.
     fn wrong(self, expected: f32) -> f32 {
         (self.failed + self.failed.sqrt() + expected * SEEN) / (self.tested + SEEN)
     }
 
-    fn add(&mut self, came_true: bool, strength: f32) {
+    fn add(&mut self, failed: f32, strength: f32) {
         self.tested += strength;
-        self.failed += if came_true { 0.0 } else { 1.0 };
+        self.failed += failed;
         if self.tested > COUNT_MAX {
             self.tested /= 2.0;
             self.failed /= 2.0;
@@ -63,7 +69,30 @@ impl Hints {
     /// `strength`: the share of the others that were over before the call.
     pub(super) fn tested(&mut self, hint: &Hint, came_true: bool, strength: f32) {
         if hint.others > 0 {
-            self.kinds[hint.kind % KINDS][crowd(hint)].add(came_true, strength);
+            let failed = if came_true { 0.0 } else { 1.0 };
+            self.kinds[hint.kind % KINDS][crowd(hint)].add(failed, strength);
+        }
+    }
+
+    /// Two hints on one call: one that is wrong hardly points at what the other one does. Where they differ, the blame is
+    /// shared as what is known of them says.
+    pub(super) fn compared(&mut self, hints: [&Hint; 2]) {
+        if hints.iter().any(|hint| hint.others == 0) {
+            return;
+        }
+        let agree = hints[0].request == hints[1].request;
+        // That this one is wrong and the other one is right.
+        let odds = hints.map(|hint| {
+            let wrong = self.usually_wrong(hint);
+            wrong / (1.0 - wrong)
+        });
+        for (hint, own) in hints.into_iter().zip(odds) {
+            let others = hint.others as f32;
+            let (failed, strength) = match agree {
+                true => (0.0, others / (others + 1.0)),
+                false => (own / (odds[0] + odds[1]), 1.0),
+            };
+            self.kinds[hint.kind % KINDS][crowd(hint)].add(failed, strength);
         }
     }
 
@@ -82,14 +111,8 @@ impl Hints {
 
     /// The same of two hints that point at one request and come from different moments: that both are wrong and agree.
     pub(super) fn agreed(&self, hints: [&Hint; 2], budget: f32) -> Option<f32> {
-        let tested = |hint: &Hint| {
-            self.kinds[hint.kind % KINDS]
-                .iter()
-                .map(|one| one.tested)
-                .sum::<f32>()
-        };
         let wrong: f32 = hints.iter().map(|hint| self.wrong(hint).0).product();
-        let tested = hints.iter().all(|hint| tested(hint) >= PROVEN_MIN);
+        let tested = hints.iter().any(|hint| self.all(hint).tested >= PROVEN_MIN);
         (wrong <= budget && tested).then_some((1.0 - wrong).min(1.0 - WRONG_LEAST))
     }
 
@@ -100,6 +123,25 @@ impl Hints {
         let log_odds = self.log_odds(hint) - self.log_odds(against).max(0.0);
         let wrong = 1.0 / (1.0 + log_odds.exp());
         (wrong <= budget).then_some(1.0 - wrong)
+    }
+
+    /// What the hints on one call tell, if such hints have proven right.
+    pub(super) fn told(&self, hints: [Option<Hint>; 2], budget: f32) -> Option<(u64, f32)> {
+        let (first, second) = match hints {
+            [Some(first), Some(second)] => (first, second),
+            [first, second] => {
+                let one = first.or(second)?;
+                return Some((one.request, self.proven(&one, budget)?));
+            }
+        };
+        if first.request == second.request {
+            return Some((first.request, self.agreed([&first, &second], budget)?));
+        }
+        let (more, less) = match self.log_odds(&first) >= self.log_odds(&second) {
+            true => (first, second),
+            false => (second, first),
+        };
+        Some((more.request, self.outweighs(&more, &less, budget)?))
     }
 
     /// What the hints on one call point at, and how far to believe it: hints that agree add up, others take away.
@@ -119,16 +161,27 @@ impl Hints {
         Some((more.0, more.1 - less.1.max(0.0)))
     }
 
+    /// The share of such hints that is wrong, as far as is known.
+    fn usually_wrong(&self, hint: &Hint) -> f32 {
+        let own = self.kinds[hint.kind % KINDS][crowd(hint)];
+        let expected = self.all(hint).share(hint.expected_wrong);
+        own.share(expected).clamp(WRONG_LEAST, 1.0 - WRONG_LEAST)
+    }
+
     /// The share of such hints that is wrong at most, and how much they were tested.
     fn wrong(&self, hint: &Hint) -> (f32, f32) {
-        let crowds = &self.kinds[hint.kind % KINDS];
-        let all = crowds.iter().fold(Count::default(), |all, one| Count {
+        let own = self.kinds[hint.kind % KINDS][crowd(hint)];
+        let wrong = own.wrong(self.all(hint).wrong(hint.expected_wrong));
+        (wrong.clamp(WRONG_LEAST, 1.0 - WRONG_LEAST), own.tested)
+    }
+
+    /// Of the kind, whatever the crowd.
+    fn all(&self, hint: &Hint) -> Count {
+        let crowds = self.kinds[hint.kind % KINDS].iter();
+        crowds.fold(Count::default(), |all, one| Count {
             tested: all.tested + one.tested,
             failed: all.failed + one.failed,
-        });
-        let own = crowds[crowd(hint)];
-        let wrong = own.wrong(all.wrong(WRONG));
-        (wrong.clamp(WRONG_LEAST, 1.0 - WRONG_LEAST), own.tested)
+        })
     }
 }
 
@@ -145,6 +198,7 @@ mod tests {
             request: 1,
             kind,
             others,
+            expected_wrong: 0.05,
         }
     }
 
@@ -208,6 +262,22 @@ mod tests {
         assert!(hints.outweighs(&hint(0, 3), &hint(1, 3), budget).is_some());
         assert!(hints.outweighs(&hint(1, 3), &hint(0, 3), budget).is_none());
         assert!(hints.outweighs(&hint(0, 3), &hint(0, 3), budget).is_none());
+    }
+
+    #[test]
+    fn of_two_that_differ_the_one_that_others_confirm_is_blamed_less() {
+        let mut hints = Hints::default();
+        let at = |kind: usize, request: u64| Hint {
+            request,
+            ..hint(kind, 9)
+        };
+        for number in 0..300 {
+            hints.compared([&at(0, 1), &at(2, 1)]);
+            hints.compared([&at(1, 1 + number % 2), &at(2, 1)]);
+        }
+        let wrong = |kind: usize| hints.wrong(&at(kind, 1)).0;
+        assert!(wrong(0) < 0.01 && wrong(2) < 0.05, "{} {}", wrong(0), wrong(2));
+        assert!(wrong(1) > 0.4, "{}", wrong(1));
     }
 
     #[test]

@@ -35,6 +35,9 @@ const SLACK_NS: i64 = 50_000;
 /// A hypothesis less probable than the best by this factor (a logarithm) is not followed.
 const WITHIN: f32 = 8.0;
 
+/// What times may add to a hint in a crowd (a logarithm: threefold).
+const TIMES_ADD: f32 = 1.1;
+
 /// What to spend, and how long to wait.
 #[derive(Clone, Debug)]
 pub struct Parameters {
@@ -64,6 +67,8 @@ pub struct Parameters {
     /// an application misleads it more often the more there is to choose from, and answers that are easy because little is
     /// open say nothing of those given in a crowd.
     pub doubt: f32,
+    /// With more requests open than this, times and names alone tell nothing.
+    pub crowd: f32,
 }
 
 impl Default for Parameters {
@@ -83,6 +88,7 @@ impl Default for Parameters {
             examples: 512,
             error_budget: 0.004,
             doubt: 0.05,
+            crowd: 16.0,
         }
     }
 }
@@ -94,6 +100,14 @@ impl Parameters {
             within: WITHIN,
             temper: 1.0,
         }
+    }
+
+    /// Whether a hint makes this probability what it is. In a crowd times are doubted, tested hints are not: times may speak
+    /// against one, and little for it.
+    fn is_told_by_hint(&self, probability: f32, log_odds: f32) -> bool {
+        let times = (probability / (1.0 - probability)).ln() - log_odds;
+        let wrong = 1.0 / (1.0 + (times.min(TIMES_ADD) + log_odds).exp());
+        wrong <= self.error_budget
     }
 
     fn deciding(&self, thrifty: bool) -> Breadth {
@@ -114,6 +128,7 @@ impl Parameters {
             warm_up_ns: i64::MAX,
             examples: 1024,
             doubt: f32::INFINITY,
+            crowd: f32::INFINITY,
             ..Self::default()
         }
     }
