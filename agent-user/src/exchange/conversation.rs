@@ -209,7 +209,10 @@ impl Conversation {
         if self.departure.is_some() {
             return;
         }
-        let mut rest = count - self.pass_skipped(side, count, chunk, out);
+        let mut rest = count;
+        if self.lanes[side as usize].stream.is_skipping() {
+            rest -= self.pass_skipped(side, count, chunk, out);
+        }
         if rest == 0 {
             return;
         }
@@ -283,8 +286,15 @@ impl Conversation {
 
     /// Shows the parser what is new, behind what it asked to skip.
     fn run(&mut self, side: Side, bytes: &[u8], chunk: &Chunk<'_>, out: &mut Out<'_>) {
-        let passed = self.pass_skipped(side, bytes.len() as u64, chunk, out);
-        self.read(side, &bytes[passed as usize..], false, chunk, out);
+        let mut bytes = bytes;
+        if self.lanes[side as usize].stream.is_skipping() {
+            let passed = self.pass_skipped(side, bytes.len() as u64, chunk, out);
+            bytes = &bytes[passed as usize..];
+            if bytes.is_empty() {
+                return;
+            }
+        }
+        self.read(side, bytes, false, chunk, out);
     }
 
     fn read(&mut self, side: Side, fresh: &[u8], show_empty: bool, chunk: &Chunk<'_>, out: &mut Out<'_>) {

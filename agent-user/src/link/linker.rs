@@ -424,10 +424,17 @@ impl Linker {
 
     #[inline]
     pub(super) fn process(&mut self, pid: u32) -> &mut Process {
-        if self.processes.len() >= self.limits.threads && !self.processes.contains_key(&pid) {
-            self.processes.retain(|_, process| !process.open.is_empty());
+        if self.processes.len() >= self.limits.threads {
+            self.make_room_for_process(pid);
         }
         self.processes.or_default(pid)
+    }
+
+    #[cold]
+    fn make_room_for_process(&mut self, pid: u32) {
+        if !self.processes.contains_key(&pid) {
+            self.processes.retain(|_, process| !process.open.is_empty());
+        }
     }
 
     pub(super) fn thread(&mut self, actor: Actor, time_ns: TimeNs) -> &mut Work {

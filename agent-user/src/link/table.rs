@@ -109,6 +109,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         }
     }
 
+    #[inline(never)]
     fn look_up(&self, key: &K) -> Option<usize> {
         let place = *self.places.get(key)?;
         self.last.set(place);
@@ -116,6 +117,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     }
 
     /// The key's slot; an empty one, and true, where the key is new.
+    #[inline(never)]
     fn place_or_new(&mut self, key: K) -> (usize, bool) {
         let (place, new) = match self.places.entry(key) {
             Entry::Occupied(known) => (*known.get(), false),

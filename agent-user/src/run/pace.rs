@@ -9,7 +9,7 @@ pub(super) const TURN_EVENTS: usize = 64;
 pub(super) const CROWDED_TURN_EVENTS: usize = 8_192;
 
 /// Limits of the sleep. The kernel programs end it when the ring buffer fills up.
-const WAIT_MIN_MS: i32 = 2;
+const WAIT_MIN_MS: i32 = 4;
 const WAIT_MAX_MS: i32 = 100;
 
 pub(super) struct Pace {

@@ -143,7 +143,8 @@ impl Pipeline {
 
     /// Spans that have their link.
     pub fn take_linked(&mut self) -> Vec<Linked> {
-        std::mem::take(&mut self.spans.linked)
+        let room = Vec::with_capacity(self.spans.linked.len());
+        std::mem::replace(&mut self.spans.linked, room)
     }
 
     pub fn linked_len(&self) -> usize {

@@ -270,8 +270,25 @@ const fn short_text<const LENGTH: usize>(field: u8, key: &[u8], text: &[u8]) -> 
     pair
 }
 
-/// A `KeyValue`.
+/// A `KeyValue`. Most are short texts: every length takes one byte, and is known.
 fn attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttributeRef<'_>) {
+    let AttributeRef::Text(text) = value else {
+        return any_attribute(out, field, key, value);
+    };
+    if key.len() + text.len() >= SHORT_BYTES {
+        return any_attribute(out, field, key, value);
+    }
+    let (key_bytes, text_bytes) = (key.len() as u8, text.len() as u8);
+    let pair_bytes = 2 + key_bytes + 2 + 2 + text_bytes;
+    out.reserve(2 + usize::from(pair_bytes));
+    out.extend_from_slice(&[field << 3 | 2, pair_bytes, 1 << 3 | 2, key_bytes]);
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(&[2 << 3 | 2, 2 + text_bytes, 1 << 3 | 2, text_bytes]);
+    out.extend_from_slice(text.as_bytes());
+}
+
+#[inline(never)]
+fn any_attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttributeRef<'_>) {
     // A list's length is not worth a look ahead.
     if let AttributeRef::List(list) = value {
         return message::<3>(out, field, |pair| {
@@ -285,19 +302,6 @@ fn attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttributeRef<'_>) {
                 });
             });
         });
-    }
-    // Most are short texts: every length takes one byte, and is known.
-    if let AttributeRef::Text(text) = value
-        && key.len() + text.len() < SHORT_BYTES
-    {
-        let (key_bytes, text_bytes) = (key.len() as u8, text.len() as u8);
-        let pair_bytes = 2 + key_bytes + 2 + 2 + text_bytes;
-        out.reserve(2 + usize::from(pair_bytes));
-        out.extend_from_slice(&[field << 3 | 2, pair_bytes, 1 << 3 | 2, key_bytes]);
-        out.extend_from_slice(key.as_bytes());
-        out.extend_from_slice(&[2 << 3 | 2, 2 + text_bytes, 1 << 3 | 2, text_bytes]);
-        out.extend_from_slice(text.as_bytes());
-        return;
     }
     let any_bytes = match value {
         AttributeRef::Text(text) => delimited_bytes(text.len()),

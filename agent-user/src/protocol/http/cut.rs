@@ -6,7 +6,7 @@
 use super::Asked;
 use super::fields::RequestFields;
 use super::head::{self, Framing, Parsed, RequestHead, ResponseHead};
-use super::line::{is_known_method, split_at_space};
+use super::line::{known_method, split_at_space};
 
 /// What is there of a head whose end is missing says nothing about the body: it ends here, and the place is lost.
 pub(super) fn response(bytes: &[u8], asked: Asked) -> Parsed<ResponseHead> {
@@ -32,7 +32,7 @@ pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead> {
     let Some((method, rest)) = split_at_space(bytes) else {
         return Parsed::Partial;
     };
-    let known = std::str::from_utf8(method).is_ok_and(is_known_method);
+    let known = known_method(method).is_some();
     let (target, _) = split_at_space(rest).unwrap_or((rest, b""));
     if !known || target.is_empty() {
         return Parsed::Partial;

@@ -80,6 +80,11 @@ pub(super) enum ContentLength {
 impl ContentLength {
     /// Repeated equal values count as one (RFC 9112 section 6.3, 5.), anything else is faulty.
     fn see(&mut self, value: &[u8]) {
+        // Nearly always.
+        if let (Self::None, Some(bytes)) = (*self, decimal(value)) {
+            *self = Self::Bytes(bytes);
+            return;
+        }
         for part in value.split(|byte| *byte == b',') {
             let bytes = decimal(part.trim_ascii());
             *self = match *self {

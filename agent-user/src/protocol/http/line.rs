@@ -5,6 +5,23 @@ const KNOWN_METHODS: &[&str] = &[
     "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY",
 ];
 
+/// The same as looking for it in the list, in fewer instructions.
+pub(super) fn known_method(method: &[u8]) -> Option<&'static str> {
+    Some(match method {
+        b"GET" => "GET",
+        b"POST" => "POST",
+        b"PUT" => "PUT",
+        b"DELETE" => "DELETE",
+        b"HEAD" => "HEAD",
+        b"OPTIONS" => "OPTIONS",
+        b"PATCH" => "PATCH",
+        b"CONNECT" => "CONNECT",
+        b"TRACE" => "TRACE",
+        b"QUERY" => "QUERY",
+        _ => return None,
+    })
+}
+
 const LONGEST_METHOD: usize = 24;
 
 /// Whether some first bytes are a start line.
@@ -17,11 +34,7 @@ pub(super) enum Line {
 
 /// Whether OpenTelemetry names this method as sent; any other is `_OTHER`.
 pub fn is_known_method(method: &str) -> bool {
-    // The same as looking for it in the list, in fewer instructions.
-    matches!(
-        method,
-        "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" | "PATCH" | "CONNECT" | "TRACE" | "QUERY"
-    )
+    known_method(method.as_bytes()).is_some()
 }
 
 fn is_method_byte(byte: u8) -> bool {
@@ -160,7 +173,7 @@ fn begins(bytes: &[u8], signature: &[u8], then: fn(&u8) -> bool) -> Line {
 }
 
 pub(super) fn begins_with_known_method(bytes: &[u8]) -> bool {
-    split_at_space(bytes).is_some_and(|(method, _)| std::str::from_utf8(method).is_ok_and(is_known_method))
+    split_at_space(bytes).is_some_and(|(method, _)| known_method(method).is_some())
 }
 
 /// Where the last known method and the space behind it stand in a line.
@@ -182,7 +195,11 @@ mod tests {
 
     #[test]
     fn the_list_and_the_look_at_it_agree() {
-        assert!(KNOWN_METHODS.iter().all(|method| is_known_method(method)));
+        assert!(
+            KNOWN_METHODS
+                .iter()
+                .all(|method| known_method(method.as_bytes()) == Some(method))
+        );
         assert!(
             !["", "get", "BREW", "GETS"]
                 .iter()

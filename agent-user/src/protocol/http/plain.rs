@@ -6,7 +6,7 @@
 //! heads, and what nearly nobody sends; each costs instructions in every request.
 
 use super::head::MAX_FIELDS;
-use super::line::is_known_method;
+use super::line::known_method;
 
 pub(super) struct RequestLine<'a> {
     pub(super) method: &'a str,
@@ -44,9 +44,7 @@ impl<'a> Lines<'a> {
         let (method, rest) = (&line[..method], &line[method + 1..]);
         let target = memchr::memchr(b' ', rest)?;
         let (target, version) = (std::str::from_utf8(&rest[..target]).ok()?, &rest[target + 1..]);
-        let method = std::str::from_utf8(method)
-            .ok()
-            .filter(|method| is_known_method(method))?;
+        let method = known_method(method)?;
         let version_1_0 = match version {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
