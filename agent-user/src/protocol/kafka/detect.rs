@@ -52,6 +52,8 @@ pub(super) fn request(bytes: &[u8]) -> Verdict {
         End::Exact => Verdict::NeedMore,
         // The bytes end within the body, or tags follow it.
         End::Inexact if body.is_empty() => Verdict::NeedMore,
+        // No request without a name begins with so many zeros; greetings of RTMP and others are full of them.
+        End::Inexact if header.client_id.is_empty() && body.starts_with(&[0; 10]) => Verdict::Reject,
         // A whole request that its description does not fit, and without a name: others begin with a size and zeros as well.
         End::Inexact if is_whole && header.client_id.is_empty() => Verdict::Reject,
         End::Inexact => Verdict::Score(if header.client_id.len() > 2 { 75 } else { 30 }),
@@ -84,5 +86,7 @@ mod tests {
     fn all_zeros_behind_a_size_are_no_produce_request() {
         let message = [&b"\0\0\0\x14"[..], &[0; 20]].concat();
         assert_eq!(request(&message), Verdict::Reject);
+        let greeting = [&b"\x03"[..], &[0; 1536]].concat();
+        assert_eq!(request(&greeting), Verdict::Reject);
     }
 }
