@@ -2,7 +2,7 @@
 //!
 //! Enters: [`Chunk`]s of either direction, in the order they were reported. Leaves: exchanges, through a [`Sink`], and
 //! what capture should copy of the connection ([`Flow::wants`]). Bounded: a [`Queue`] of chunks while the protocol is
-//! not clear, and [`DETECTION_MAX_CHUNKS`] looks. Deliberately absent: clocks, sockets.
+//! not clear, and [`DETECTION_MAX_SMALL_CHUNKS`] looks. Deliberately absent: clocks, sockets.
 
 use super::conversation::{Conversation, Departure, Joined, Out};
 use super::detect::{Detection, Seen, detect, weigh};
@@ -13,8 +13,11 @@ use crate::connection::stream::Chunk;
 use crate::event::{Direction, Role, TimeNs};
 use crate::protocol::{Next, Protocol, Settings, Side};
 
-/// Chunks looked at before a connection's protocol counts as unknown.
+/// Chunks looked at before a connection's protocol counts as unknown, and as long as they hold next to nothing (a line
+/// typed key by key).
 const DETECTION_MAX_CHUNKS: u32 = 24;
+const DETECTION_MAX_SMALL_CHUNKS: u32 = 192;
+const DETECTION_SMALL_BYTES: usize = 512;
 /// Prefix of a write wanted while the protocol is not known.
 const DETECTION_PREFIX_BYTES: u32 = 1_024;
 
@@ -218,7 +221,8 @@ impl Flow {
             return;
         };
         *seen_chunks += 1;
-        let last_chance = *seen_chunks >= DETECTION_MAX_CHUNKS;
+        let last_chance = *seen_chunks >= DETECTION_MAX_SMALL_CHUNKS
+            || (*seen_chunks >= DETECTION_MAX_CHUNKS && self.queue.bytes() >= DETECTION_SMALL_BYTES);
         match self.detect(last_chance) {
             Detection::Found { protocol, role } => self.found(protocol, role, sink),
             Detection::None if last_chance => {

@@ -41,6 +41,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Bytes kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Keeps a chunk; answers how many older ones had to go for it.
     pub(super) fn push(&mut self, direction: Direction, chunk: &Chunk<'_>) -> u64 {
         self.bytes += chunk.bytes.len();

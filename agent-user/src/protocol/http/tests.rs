@@ -315,6 +315,16 @@ fn a_target_with_spaces_is_read_as_it_should_have_been_written() {
 }
 
 #[test]
+fn a_request_typed_key_by_key_is_recognised() {
+    use crate::protocol::scripted::{client, play, server};
+    let turns = [
+        client("GET /typed/into/a/terminal HTTP/1.0\r\nHost: a\r\n\r\n"),
+        server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    assert_eq!(play(&turns, true, 1).lines, ["GET /typed/into/a/terminal -> 200"]);
+}
+
+#[test]
 fn recordings() {
     crate::protocol::harness::check(crate::protocol::Protocol::Http);
     crate::protocol::harness::check_nothing_missed_when_joined(crate::protocol::Protocol::Http);
