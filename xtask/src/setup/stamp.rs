@@ -1,4 +1,5 @@
-//! Whether something made from a list (a lock file, a requirements file) was made from the list as it is now.
+//! Whether something made from a list (a lock file, a requirements file) was made from the list as it is now, and where it
+//! is now: Python's environments hold their own path and do not survive a move.
 
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ pub(super) struct Stamp {
 
 /// What `sources` say now, to be compared with what `path` kept of the last time.
 pub(super) fn of(sources: &[PathBuf], path: PathBuf) -> Result<Stamp> {
-    let mut content = String::new();
+    let mut content = format!("{}\n", path.display());
     for source in sources {
         let text =
             std::fs::read_to_string(source).with_context(|| format!("cannot read {}", source.display()))?;
