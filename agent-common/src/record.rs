@@ -206,6 +206,8 @@ pub struct ProcessRecord {
     pub reserved: u16,
     pub pid: u32,
     pub time_ns: u64,
+    /// What the process goes by (`comm`); a new child goes by its parent's name.
+    pub name: [u8; 16],
 }
 
 const _: () = {
@@ -215,7 +217,7 @@ const _: () = {
     assert!(size_of::<ClosedRecord>() == 72);
     assert!(size_of::<AddressedRecord>() == 40);
     assert!(size_of::<ConnectingRecord>() == 48);
-    assert!(size_of::<ProcessRecord>() == 16);
+    assert!(size_of::<ProcessRecord>() == 32);
     assert!(size_of::<AwaitedRecord>() == 40);
     assert!(size_of::<WakeRecord>() == 24);
     assert!(size_of::<WokenRecord>() == 16 + 24 * WAKES_MAX);

@@ -1,7 +1,9 @@
 //! Processes start, become another program, end.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_current_comm},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -10,7 +12,7 @@ use spanhound_common::{
     record::{Kind, PROCESS_EXEC, PROCESS_EXIT, PROCESS_FORK},
 };
 
-use crate::{config::offset, emit, read, waking};
+use crate::{config::offset, emit, read, waking, word};
 
 /// `sched_process_fork(parent, child)` of `include/trace/events/sched.h`; a thread is one too.
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -51,10 +53,16 @@ pub fn process_exited(ctx: BtfTracePointContext) -> i32 {
 fn tell(what: u8, pid: u32) {
     // SAFETY: the helper has no preconditions.
     let time_ns = unsafe { bpf_ktime_get_ns() };
+    // Of the parent, when a child begins: it goes by the same name.
+    let mut name = MaybeUninit::<[u64; 2]>::uninit();
+    // SAFETY: as long as said; the helper fills it, or zeroes it where it fails.
+    unsafe { bpf_get_current_comm(name.as_mut_ptr().cast(), size_of_val(&name) as u32) };
     emit::record(Loss::RingFullProcess, |record: &mut ProcessRecord| {
         record.kind = Kind::Process as u8;
         record.what = what;
         record.pid = pid;
         record.time_ns = time_ns;
+        // SAFETY: sixteen bytes both, behind whole words.
+        unsafe { word::copy((&raw mut record.name).cast(), name.as_ptr()) };
     });
 }

@@ -160,6 +160,20 @@ pub struct ProcessStarted {
     pub pid: u32,
     /// True for an exec in an existing process, false for a fork.
     pub exec: bool,
+    pub name: ProcessName,
+}
+
+/// What the kernel calls a process (`comm`): up to 15 bytes, zeroes behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessName(pub [u8; 16]);
+
+impl std::fmt::Display for ProcessName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let end = self.0.iter().position(|byte| *byte == 0);
+        let name = String::from_utf8_lossy(&self.0[..end.unwrap_or(self.0.len())]);
+        let printable = name.chars().filter(|character| !character.is_control());
+        formatter.write_str(&printable.collect::<String>())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use spanhound_common::record::{
 
 use crate::event::{
     Actor, Addressed, Awaited, Closed, Connecting, ConnectionId, Data, Direction, Event, Opened,
-    ProcessEnded, ProcessStarted, Role, SequencePair, Task, Transport, Wake, Woken,
+    ProcessEnded, ProcessName, ProcessStarted, Role, SequencePair, Task, Transport, Wake, Woken,
 };
 
 /// What a record says.
@@ -94,6 +94,7 @@ pub fn decode(record: &[u8]) -> Option<Event<'_>> {
                 time_ns,
                 pid,
                 exec: what == PROCESS_EXEC,
+                name: ProcessName(record.name),
             }),
         })
     } else {

@@ -1,7 +1,7 @@
 //! The processes known by now.
 //!
-//! Enters: process ids. Leaves: shared [`Instance`]s. Bounded: the number of processes remembered; the least recently
-//! asked for goes first. A process id that was given to another process is noticed by its start time.
+//! Enters: process ids. Leaves: shared [`Instance`]s. Bounded: the number of processes remembered, the least recently asked
+//! for goes first; and of names of those not asked for yet, beyond which such a process has only its number. A process id that was given to another process is noticed by its start time.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use super::procfs::{Procfs, Stat};
 use super::service_name::{Clues, service_name};
 use super::{GoFunctions, GoLayout, Instance, PythonLook, Runtime, cgroup, command_line, go, python};
+use crate::event::ProcessName;
 
 /// What the directory turned away, since start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Directory {
     ticks_per_second: u64,
     limit: usize,
     known: FxHashMap<u32, Known>,
+    /// Of processes that began since the agent did.
+    names: FxHashMap<u32, ProcessName>,
     uses: u64,
     counters: DirectoryCounters,
 }
@@ -46,6 +49,7 @@ impl Directory {
             ticks_per_second: ticks_per_second.max(1),
             limit: limit.max(1),
             known: FxHashMap::default(),
+            names: FxHashMap::default(),
             uses: 0,
             counters: DirectoryCounters::default(),
         }
@@ -55,7 +59,14 @@ impl Directory {
         self.counters
     }
 
-    /// Who this process is. A process that is gone is called by its number.
+    /// A process began and goes by this name: all that is known of it if it ends before anybody looks.
+    pub fn started(&mut self, pid: u32, name: ProcessName) {
+        if self.names.len() < self.limit {
+            self.names.insert(pid, name);
+        }
+    }
+
+    /// Who this process is. One that is gone is called by the name it started with, or by its number.
     pub fn instance(&mut self, pid: u32) -> Arc<Instance> {
         self.uses += 1;
         if let Some(known) = self.known.get_mut(&pid) {
@@ -112,6 +123,7 @@ impl Directory {
     /// The process ended, or became another program: what was known of it no longer holds.
     pub fn forget(&mut self, pid: u32) {
         self.known.remove(&pid);
+        self.names.remove(&pid);
     }
 
     pub fn len(&self) -> usize {
@@ -165,10 +177,13 @@ impl Directory {
     }
 
     fn unreadable(&self, pid: u32) -> Instance {
+        let name = self.names.get(&pid).map(ProcessName::to_string);
         Instance {
             id: self.id(pid, 0),
             pid,
-            service: format!("process-{pid}"),
+            service: name
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| format!("process-{pid}")),
             executable: String::new(),
             command_line: String::new(),
             container_id: String::new(),
@@ -207,6 +222,15 @@ mod tests {
         directory.forget(std::process::id());
         assert_eq!(first, directory.instance(std::process::id()));
         assert!(first.started_boot_ns > 0 && !first.service.is_empty() && first.runtime == Runtime::Native);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_goes_by_the_name_it_started_with() {
+        let (mut directory, pid) = (directory(2), u32::MAX);
+        directory.started(pid, ProcessName(*b"cur\x1bl\0\0\0\0\0\0\0\0\0\0\0"));
+        assert_eq!(directory.instance(pid).service, "curl");
+        directory.forget(pid);
+        assert_eq!(directory.instance(pid).service, format!("process-{pid}"));
     }
 
     #[test]

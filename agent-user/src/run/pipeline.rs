@@ -102,6 +102,7 @@ impl Pipeline {
                 if started.exec {
                     self.forget_program(started.pid);
                 }
+                self.directory.started(started.pid, started.name);
                 if started.exec || !self.selection.takes_all() {
                     self.survey_process(started.pid);
                 }
