@@ -262,17 +262,19 @@ impl Observer {
         hooks.find(|hook| hook.event == event)?.tier
     }
 
-    /// Linux 7 takes threads off the processor in the middle of the syscall tier's program, and leaves it out meanwhile. The
-    /// tier is of no use there: where it is the floor (before 6.3), and up to 6.18, nothing is missed.
+    /// Linux 7 may take a thread off the processor in the middle of a tracepoint's program, and leaves that program out until
+    /// the thread goes on (docs/LOSSES.md); it says how often. No earlier kernel misses a run of these tiers.
     pub(crate) fn is_excused(&self, tier: TierChoice) -> bool {
-        if tier != TierChoice::Syscall || self.loss(Loss::MissedRuns) == 0 {
+        if self.loss(Loss::MissedRuns) == 0 {
             return false;
         }
-        assert!(
-            has_socket_tracepoints(),
-            "the floor misses nothing: {:?}",
-            self.all_losses()
-        );
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let version: u32 = release
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok())
+            .unwrap_or(0);
+        assert!(version >= 7, "{tier:?} misses nothing: {:?}", self.all_losses());
         eprintln!("skipped: this kernel counted {:?}", self.all_losses());
         true
     }

@@ -38,10 +38,16 @@ pub(crate) struct Options {
     /// Count runs and time of the kernel programs, which costs each run a little
     #[arg(long)]
     program_statistics: bool,
+    /// Binaries without optimisation, which are built sooner: to try the bench, not to quote it
+    #[arg(long)]
+    unoptimised: bool,
     /// Requests a second of the paced measurement of HTTP services
     #[arg(long, default_value_t = 1200.0)]
     pace: f64,
 }
+
+/// Most looks at whether the agent has said everything.
+const LOOKS_MAX: usize = 20;
 
 /// One turn with the agent.
 struct Watched {
@@ -62,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bail!("the agent loads kernel programs, which takes root");
     }
     ensure(&[Group::Services, Group::Bench])?;
-    let binaries = build::all(true)?;
+    let binaries = build::all(!options.unoptimised)?;
     let victims = if options.victims.is_empty() {
         vec![Kind::Nginx]
     } else {
@@ -146,11 +152,9 @@ fn with_agent(
     let spans_before = spans(&watch)?;
     let measured = victim.load(stage, options.connections, options.seconds)?;
     let (runs, seconds) = programs(pid)?;
-    // What it still has to say of the last requests.
-    std::thread::sleep(Duration::from_secs(3));
+    let spans = settled_spans(&watch)? - spans_before;
     let agent_seconds = processor_seconds(pid)? - before;
     let agent_peak_mib = peak_mib(pid)?;
-    let spans = spans(&watch)? - spans_before;
     let losses = watch.losses()?;
     let paced = paced(victim).transpose()?;
     private.stop(AGENT)?;
@@ -164,6 +168,20 @@ fn with_agent(
         program_runs: runs - runs_before,
         program_seconds: seconds - seconds_before,
     })
+}
+
+/// Spans once no more come: what the agent still has to say of the last requests, which takes the longer the more it lagged behind.
+fn settled_spans(watch: &Watch) -> Result<f64> {
+    let mut before = f64::NAN;
+    for _ in 0..LOOKS_MAX {
+        std::thread::sleep(Duration::from_secs(3));
+        let now = spans(watch)?;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    spans(watch)
 }
 
 fn spans(watch: &Watch) -> Result<f64> {

@@ -1,12 +1,9 @@
-//! What a process uses, and what its kernel programs do, as the kernel counts it (proc(5), bpftool-prog(8)).
+//! What a process uses, and what its kernel programs do, as the kernel counts it (proc(5)).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 
-use anyhow::{Context, Result};
-use serde_json::Value;
-
-use crate::command;
+use anyhow::{Context, Result, bail};
 
 /// User and system time of a process and its threads.
 pub(super) fn processor_seconds(pid: u32) -> Result<f64> {
@@ -66,25 +63,55 @@ impl ProgramStatistics {
         Ok(Self { before })
     }
 
-    /// Runs, and seconds spent in them, of all programs a process holds.
+    /// Runs, and seconds spent in them, of all programs a process holds (`bpf_prog_show_fdinfo` of `kernel/bpf/syscall.c`).
     pub(super) fn of(&self, pid: u32) -> Result<(f64, f64)> {
-        let said = command::output(Command::new("bpftool").args(["--json", "prog", "show"]))?;
-        let programs: Value = serde_json::from_str(&said).context("bpftool does not answer JSON")?;
-        let is_its = |program: &&Value| {
-            let holders = program["pids"].as_array();
-            holders.is_some_and(|pids| pids.iter().any(|holder| holder["pid"] == pid))
-        };
-        let sum = |field: &str| -> f64 {
-            let programs = programs.as_array().into_iter().flatten().filter(is_its);
-            programs.filter_map(|program| program[field].as_f64()).sum()
-        };
-        Ok((sum("run_cnt"), sum("run_time_ns") / 1e9))
+        let directory = format!("/proc/{pid}/fdinfo");
+        let mut programs = BTreeMap::new();
+        for entry in std::fs::read_dir(&directory).context("the process has ended")? {
+            // A descriptor that was closed meanwhile is no program's.
+            let text = std::fs::read_to_string(entry?.path()).unwrap_or_default();
+            programs.extend(program(&text));
+        }
+        if programs.is_empty() {
+            bail!("process {pid} holds no kernel program");
+        }
+        let runs: f64 = programs.values().map(|(runs, _)| runs).sum();
+        let nanoseconds: f64 = programs.values().map(|(_, nanoseconds)| nanoseconds).sum();
+        Ok((runs, nanoseconds / 1e9))
     }
+}
+
+/// Number, runs and nanoseconds of the program, if the descriptor is one's.
+fn program(fdinfo: &str) -> Option<(u64, (f64, f64))> {
+    let after = |name: &str| {
+        fdinfo
+            .lines()
+            .find_map(|line| Some(line.strip_prefix(name)?.trim()))
+    };
+    Some((
+        after("prog_id:")?.parse().ok()?,
+        (
+            after("run_cnt:")?.parse().ok()?,
+            after("run_time_ns:")?.parse().ok()?,
+        ),
+    ))
 }
 
 impl Drop for ProgramStatistics {
     fn drop(&mut self) {
         // It was writable a moment ago.
         let _ = std::fs::write(SWITCH, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_from_other_descriptors() {
+        let fdinfo = "pos:\t0\nprog_type:\t26\nprog_id:\t77\nrun_time_ns:\t4200\nrun_cnt:\t12\n";
+        assert_eq!(program(fdinfo), Some((77, (12.0, 4200.0))));
+        assert_eq!(program("pos:\t0\nmap_type:\t27\n"), None);
     }
 }
