@@ -87,6 +87,10 @@ impl Linker {
         if exchange.parent != Parent::Undecided || exchange.decided {
             return exchange.parent == Parent::Exchange(request);
         }
+        if exchange.actor.task.is_some() {
+            // Its task tells more, when it answers.
+            return false;
+        }
         let pid = exchange.actor.pid;
         let before = exchange.hint;
         let others_before = exchange.hint_others as usize;

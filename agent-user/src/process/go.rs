@@ -4,6 +4,8 @@
 //! reads the section table and one small section. Deliberately absent: guesses; for a version not in the table the
 //! goroutine rung stays off.
 
+mod names;
+
 use std::fs::File;
 use std::path::Path;
 
@@ -11,6 +13,7 @@ use object::read::{ReadCache, ReadRef};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::elf::file_offset;
+use names::FunctionNames;
 
 /// Where a goroutine's id is, in bytes from the start of `runtime.g` on a 64-bit machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,27 +107,69 @@ pub struct GoFunctions {
 const ROUND_TRIP: &str = "net/http.(*persistConn).roundTrip";
 const CONNECTION_WRITE: &str = "net/http.persistConnWriter.Write";
 
-/// By the names in the executable's symbol table; `None` where it was stripped, or has no HTTP client.
+/// By the names in the executable's symbol table, or where it was stripped by those the runtime keeps; `None` where it has no
+/// HTTP client.
 pub(super) fn functions(executable: &Path) -> Option<GoFunctions> {
     let file = File::open(executable).ok()?;
     let cache = ReadCache::new(file);
     let object = object::File::parse(&cache).ok()?;
-    let (mut round_trip, mut connection_write) = (None, None);
+    let wanted = [ROUND_TRIP, CONNECTION_WRITE];
+    let [round_trip, connection_write] =
+        by_symbols(&object, wanted).or_else(|| by_runtime(&object, wanted))?;
+    Some(GoFunctions {
+        round_trip,
+        connection_write,
+    })
+}
+
+fn by_symbols<'data>(object: &impl Object<'data>, wanted: [&str; 2]) -> Option<[u64; 2]> {
+    let mut found = [None; 2];
     for symbol in object.symbols() {
-        let place = match symbol.name() {
-            Ok(ROUND_TRIP) => &mut round_trip,
-            Ok(CONNECTION_WRITE) => &mut connection_write,
-            _ => continue,
+        let name = symbol.name().ok();
+        let Some(place) = wanted.iter().position(|one| Some(*one) == name) else {
+            continue;
         };
-        *place = file_offset(&object, symbol.address());
-        if round_trip.is_some() && connection_write.is_some() {
+        found[place] = file_offset(object, symbol.address());
+        if found.iter().all(Option::is_some) {
             break;
         }
     }
-    Some(GoFunctions {
-        round_trip: round_trip?,
-        connection_write: connection_write?,
-    })
+    Some([found[0]?, found[1]?])
+}
+
+/// Most bytes of the runtime's table that are read.
+const TABLE_MAX_BYTES: u64 = 256 << 20;
+/// How a function begins that looks whether its stack is large enough (`cmd/internal/obj/x86`, `stacksplit`): with
+/// `cmp rsp, [r14+16]`, or with `lea r12, [rsp-n]` before. A probe anywhere else would break the program.
+const PROLOGUES: [[u8; 4]; 3] = [
+    [0x49, 0x3B, 0x66, 0x10],
+    [0x4C, 0x8D, 0x64, 0x24],
+    [0x4C, 0x8D, 0xA4, 0x24],
+];
+
+fn by_runtime<'data>(object: &impl Object<'data>, wanted: [&str; 2]) -> Option<[u64; 2]> {
+    let table = object
+        .section_by_name(".gopclntab")
+        .or_else(|| object.section_by_name(".data.rel.ro.gopclntab"))
+        .filter(|section| section.size() <= TABLE_MAX_BYTES)?;
+    let names = FunctionNames::read(table.data().ok()?)?;
+    let text = object.section_by_name(".text")?;
+    let start = match names.text {
+        0 => text.address(),
+        start => start,
+    };
+    let code = text.data().ok()?;
+    let mut offsets = [0; 2];
+    for (offset, entry) in offsets.iter_mut().zip(names.entries(wanted)?) {
+        let address = start.checked_add(entry)?;
+        let inside = usize::try_from(address.checked_sub(text.address())?).ok()?;
+        let begins = code.get(inside..inside.checked_add(4)?)?;
+        *offset = PROLOGUES
+            .iter()
+            .any(|prologue| prologue == begins)
+            .then(|| file_offset(object, address))??;
+    }
+    Some(offsets)
 }
 
 fn inline_version(bytes: &[u8]) -> Option<String> {

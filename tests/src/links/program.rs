@@ -41,11 +41,20 @@ pub(super) fn start_leaf(stage: &mut Stage, port: u16) -> Result<()> {
 
 /// A Go program; Go's own cache knows whether there is anything to do.
 pub fn go(name: &str) -> Result<PathBuf> {
-    let binary = binaries()?.join(format!("links-go-{name}"));
+    build_go(name, "", "")
+}
+
+/// The same without symbol table and debug information.
+pub(super) fn stripped_go(name: &str) -> Result<PathBuf> {
+    build_go(name, "-stripped", "-s -w")
+}
+
+fn build_go(name: &str, suffix: &str, linking: &str) -> Result<PathBuf> {
+    let binary = binaries()?.join(format!("links-go-{name}{suffix}"));
     let mut build = Command::new(python_program("go")?);
     build
         .current_dir(sources().join("go"))
-        .args(["build", "-o"])
+        .args(["build", "-ldflags", linking, "-o"])
         .arg(&binary)
         .arg(format!("./{name}"))
         .env("GOTOOLCHAIN", "local")

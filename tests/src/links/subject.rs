@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Ports;
-use super::program::{go, java, loops_python, pool, sources, tokio};
+use super::program::{go, java, loops_python, pool, sources, stripped_go, tokio};
 use crate::service::{Gunicorn, Nginx, program};
 use crate::stage::{Signal, Stage};
 
@@ -137,6 +137,9 @@ pub const SUBJECTS: &[Subject] = &[
     ),
     subject("go", Needs::Services, ALL, |stage, ports, options| {
         options.serve(stage, Command::new(go("server")?), ports)
+    }),
+    subject("go-stripped", Needs::Services, ALL, |stage, ports, options| {
+        options.serve(stage, Command::new(stripped_go("server")?), ports)
     }),
     Subject {
         select: &["executable = \"/usr/sbin/nginx\""],

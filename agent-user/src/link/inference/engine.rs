@@ -16,21 +16,28 @@ use super::threshold::Threshold;
 use super::window::{Call, NOBODY, Request, Window};
 use super::{Answer, Parameters, SLACK_NS};
 
-struct HeldRequest {
-    id: u64,
-    request: Request,
+pub(super) struct HeldRequest {
+    pub(super) id: u64,
+    pub(super) request: Request,
 }
 
-struct HeldCall {
-    id: u64,
-    call: Call,
+pub(super) struct HeldCall {
+    pub(super) id: u64,
+    pub(super) call: Call,
     /// As each learner has it; `Some(None)` where it is nobody's, or of no further interest.
-    parents: [Option<Option<u64>>; LEARNERS],
-    answered: bool,
+    pub(super) parents: [Option<Option<u64>>; LEARNERS],
+    pub(super) answered: bool,
     /// When it was made, and later.
-    hints: [Option<Hint>; 2],
+    pub(super) hints: [Option<Hint>; 2],
     /// One hint was taken as a test of the other.
-    compared: bool,
+    pub(super) compared: bool,
+}
+
+impl HeldCall {
+    /// Whoever may have made it is over, or was waited for long enough.
+    pub(super) fn is_due(&self, horizon_ns: i64) -> bool {
+        self.call.start_ns < horizon_ns.saturating_sub(SLACK_NS)
+    }
 }
 
 /// A call that is over.
@@ -48,7 +55,7 @@ pub struct FinishedCall<'a> {
 }
 
 /// Two that learned from different first guesses: what they disagree on is not known.
-const LEARNERS: usize = 2;
+pub(super) const LEARNERS: usize = 2;
 
 struct Learner {
     model: Model,
@@ -56,13 +63,13 @@ struct Learner {
 }
 
 pub struct Engine {
-    parameters: Parameters,
+    pub(super) parameters: Parameters,
     request_names: Names,
     call_names: Names,
-    requests: Vec<HeldRequest>,
+    pub(super) requests: Vec<HeldRequest>,
     /// Where unfinished requests are held.
     unfinished: FxHashMap<u64, usize>,
-    calls: Vec<HeldCall>,
+    pub(super) calls: Vec<HeldCall>,
     learners: Option<[Learner; LEARNERS]>,
     first_ns: Option<i64>,
     /// Until when the background was watched.
@@ -71,7 +78,7 @@ pub struct Engine {
     agreement: Agreement,
     /// Proposals that may be weighed before thrift sets in.
     credit: i64,
-    hints: Hints,
+    pub(super) hints: Hints,
     overflowed: u64,
     given_up: u64,
 }
@@ -159,56 +166,12 @@ impl Engine {
         });
     }
 
-    /// Something points at a request that may have made a call which is over already.
-    pub fn call_hinted(&mut self, call: u64, hint: Hint) {
-        if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
-            held.hints[1] = Some(hint);
-        }
-    }
-
-    /// More is known of what pointed at a request when the call was made.
-    pub fn call_pointed(&mut self, call: u64, hint: Hint) {
-        if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
-            held.hints[0] = Some(hint);
-        }
-    }
-
     /// A surer rung found the request of a call after it was over: it is learned from, and not answered any more.
     pub fn call_known(&mut self, call: u64, request: u64) {
         if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
             held.parents = [Some(Some(request)); LEARNERS];
             held.answered = true;
         }
-    }
-
-    /// A hint was tested: its request was still open when the call was over, or it was not, as this share of the others.
-    pub fn hint_tested(&mut self, hint: &Hint, came_true: bool, strength: f32) {
-        self.hints.tested(hint, came_true, strength);
-    }
-
-    /// How probable the hint is, where such hints have proven right.
-    pub fn hint_proven(&self, hint: &Hint) -> Option<f32> {
-        self.hints.proven(hint, self.parameters.error_budget)
-    }
-
-    /// How probable what two hints point at is, where that has proven right.
-    pub fn hints_agree(&self, hints: [&Hint; 2]) -> Option<f32> {
-        self.hints.agreed(hints, self.parameters.error_budget)
-    }
-
-    /// Two hints on one call agree, or do not: each is a test of the other.
-    pub fn hints_compared(&mut self, hints: [&Hint; 2]) {
-        self.hints.compared(hints);
-    }
-
-    /// How probable a hint is against which another one speaks, where that has proven right.
-    pub fn hint_outweighs(&self, hint: &Hint, against: &Hint) -> Option<f32> {
-        self.hints.outweighs(hint, against, self.parameters.error_budget)
-    }
-
-    /// How far a hint is believed.
-    pub fn hint_log_odds(&self, hint: &Hint) -> f32 {
-        self.hints.log_odds(hint)
     }
 
     /// Answers what can be answered. Everything that ended before `now_ns` has been told, but for calls that began at
@@ -264,13 +227,8 @@ impl Engine {
     }
 
     fn solve(&mut self, horizon_ns: i64, now_ns: i64, answers: &mut Vec<Answer>) {
-        let due = |held: &HeldCall| held.call.start_ns < horizon_ns.saturating_sub(SLACK_NS);
-        for held in self.calls.iter_mut().filter(|held| !held.compared && due(held)) {
-            held.compared = true;
-            if let [Some(first), Some(second)] = &held.hints {
-                self.hints.compared([first, second]);
-            }
-        }
+        let due = |held: &HeldCall| held.is_due(horizon_ns);
+        self.compare_hints(horizon_ns);
         if !self.calls.iter().any(|held| !held.answered && due(held)) {
             self.depart(horizon_ns);
             return;
@@ -412,36 +370,6 @@ impl Engine {
             if history.due() {
                 let grown = history.mark();
                 *model = model.updated(&history.examples(), grown);
-            }
-        }
-    }
-
-    /// Answers what hints that have proven right tell. Whoever may have made those calls is over, so every hint is there.
-    fn answer_by_hints(&mut self, horizon_ns: i64, answers: &mut Vec<Answer>) {
-        let budget = self.parameters.error_budget;
-        let requests: FxHashMap<u64, &Request> = self
-            .requests
-            .iter()
-            .map(|held| (held.id, &held.request))
-            .collect();
-        let due =
-            |held: &&mut HeldCall| !held.answered && held.call.start_ns < horizon_ns.saturating_sub(SLACK_NS);
-        for held in self.calls.iter_mut().filter(due) {
-            let Some((request, probability)) = self.hints.told(held.hints, budget) else {
-                continue;
-            };
-            let open = |request: &&Request| {
-                request.start_ns <= held.call.start_ns
-                    && (request.unfinished || request.end_ns >= held.call.end_ns)
-            };
-            if requests.get(&request).copied().filter(open).is_some() {
-                held.parents = [Some(Some(request)); LEARNERS];
-                held.answered = true;
-                answers.push(Answer {
-                    call: held.id,
-                    parent: Some(request),
-                    probability,
-                });
             }
         }
     }

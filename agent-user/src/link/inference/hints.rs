@@ -1,10 +1,10 @@
 //! Hints: how far to believe what something else than time points at.
 //!
-//! Enters: whether the hinted request was still open when its call was over, and how many of the others were not. Leaves: how
-//! much more probable the hinted request is than one of the others. Times have no say in it: with many open they say little,
-//! so a hint judged by them would be doubted for no reason, or believed because it agrees with itself. A wrong hint is
-//! found out as often as one of the others is over before the call: where that is seldom, a hint that was never found out has
-//! proven little. Bounded: a fixed number of counts; older ones fade.
+//! Enters: whether the hinted request was still open when its call was over, and whether the one that a wrong hint would have
+//! named was; hints on one call from different moments. Leaves: how much more probable the hinted request is than one of the
+//! others. Times have no say in it: with many open they say little, so a hint judged by them would be doubted for no reason, or
+//! believed because it agrees with itself. A wrong hint is found out as often as the other request is over before the call:
+//! where that is seldom, a hint that was never found out has proven little. Bounded: a fixed number of counts; older ones fade.
 
 /// Kinds of hints that are counted apart.
 const KINDS: usize = 32;
@@ -66,7 +66,7 @@ pub(super) struct Hints {
 }
 
 impl Hints {
-    /// `strength`: the share of the others that were over before the call.
+    /// `strength`: the chance that a wrong hint would not have come true.
     pub(super) fn tested(&mut self, hint: &Hint, came_true: bool, strength: f32) {
         if hint.others > 0 {
             let failed = if came_true { 0.0 } else { 1.0 };

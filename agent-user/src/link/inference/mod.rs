@@ -22,6 +22,7 @@ mod lattice;
 mod logarithm;
 mod model;
 mod shape;
+mod telling;
 mod threshold;
 mod window;
 
