@@ -60,19 +60,28 @@ fn client(opening: &Opening<'_>) -> Verdict {
     let usual_port = u8::from(opening.server_port == 3_306) * 4;
     let verb = payload
         .get(1)
-        .is_some_and(|&byte| byte.is_ascii_alphabetic() || matches!(byte, b'/' | b'(' | b' ' | 0));
+        .is_some_and(|&byte| byte.is_ascii_alphabetic() || matches!(byte, b'/' | b'(' | b' ' | 0))
+        && (payload[1] == 0 || is_text(&payload[1..payload.len().min(9)]));
     match (code, exact) {
         (0x03 | 0x16, true) if verb && payload.len() > 4 => Verdict::Score(92),
         (0x03 | 0x16, false) if verb && payload.len() > 16 => Verdict::Score(76 + usual_port),
         (0x17, true) => Verdict::Score(90),
         (0x17, false) if payload.len() >= 10 => Verdict::Score(70 + usual_port),
         (0x0e | 0x1f, true) => Verdict::Score(72 + usual_port),
+        (0x02, true) if !is_text(&payload[1..]) => Verdict::Reject,
         (0x01 | 0x02 | 0x19 | 0x1a | 0x1c, true) => Verdict::Score(60 + usual_port),
         (0x19, false) if bytes.len() > head.bytes() => Verdict::Score(60 + usual_port),
         (0x04 | 0x09 | 0x11, true) => Verdict::Score(40 + usual_port),
         _ if !exact && bytes.len() < HEAD_BYTES + 16 => Verdict::NeedMore,
         _ => Verdict::Reject,
     }
+}
+
+/// Of whatever character set: none of the bytes is a control character that is no white space.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
 }
 
 fn server(opening: &Opening<'_>) -> Verdict {
@@ -151,6 +160,20 @@ mod tests {
             detect(&opening(b"", b"\x01\0\0\x01\x01\x17\0\0\x02\x03def", false)),
             Verdict::Score(90..)
         ));
+    }
+
+    #[test]
+    fn a_length_and_a_small_number_are_no_command() {
+        for client in [
+            &b"\x03\0\0\0\x02\0\0"[..],
+            b"\x0a\0\0\0\x03i\xff\0\x01\x02\0\0\x01\0",
+        ] {
+            assert_eq!(
+                detect(&opening(client, b"", false)),
+                Verdict::Reject,
+                "{client:?}"
+            );
+        }
     }
 
     #[test]
