@@ -157,5 +157,9 @@ fn a_connection_thrown_away_has_no_bytes_nobody_saw() {
             .closed
             .is_some_and(|closed| closed.sent_bytes.is_none_or(|bytes| bytes == 5))
     );
-    assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
+    assert!(
+        observer.is_excused(TierChoice::Auto) || observer.all_losses().is_empty(),
+        "{:?}",
+        observer.all_losses()
+    );
 }

@@ -281,7 +281,11 @@ fn a_ring_moves_bytes_like_any_call() {
             });
         }
         assert!(failures.is_empty(), "{}", failures.join("\n"));
-        assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
+        assert!(
+            observer.is_excused(tier) || observer.all_losses().is_empty(),
+            "{:?}",
+            observer.all_losses()
+        );
     }
 }
 
