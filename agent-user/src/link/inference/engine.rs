@@ -62,6 +62,9 @@ struct Learner {
     history: History,
 }
 
+/// Times alone do not speak against a hint whose kind is right more often than one time in four (a logarithm of odds).
+const CONTRADICTS: f32 = -1.1;
+
 pub struct Engine {
     pub(super) parameters: Parameters,
     request_names: Names,
@@ -344,14 +347,14 @@ impl Engine {
             let parent = id(best);
             self.threshold.note(probability);
             let open = first[0].open[at].max(1) as f32;
-            let hinted = self
-                .hints
-                .weighed(held.hints)
-                .filter(|(request, _)| Some(*request) == parent);
-            let told =
-                hinted.is_some_and(|(_, log_odds)| self.parameters.is_told_by_hint(probability, log_odds));
+            let hint = self.hints.weighed(held.hints);
+            let told = hint.is_some_and(|(request, log_odds)| {
+                Some(request) == parent && self.parameters.is_told_by_hint(probability, log_odds)
+            });
+            let contradicted =
+                hint.is_some_and(|(request, log_odds)| Some(request) != parent && log_odds > CONTRADICTS);
             let doubted = 1.0 - probability > self.parameters.doubt / (open * open);
-            let crowded = (doubted || open > self.parameters.crowd) && !told;
+            let crowded = (doubted || open > self.parameters.crowd || contradicted) && !told;
             found.push(Answer {
                 call: held.id,
                 parent: parent.filter(|_| !crowded),
