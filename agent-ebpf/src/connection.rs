@@ -23,7 +23,7 @@ use crate::{
     config::{known, offset, switch},
     emit,
     maps::{CONNECTIONS, EVENTS, NUMBERED, PORTS, RULES},
-    payload, read, socket,
+    payload, read, socket, standing,
     stream::Moved,
     word,
 };
@@ -107,24 +107,12 @@ impl Connection {
     }
 }
 
-/// Where a TCP connection stands, from the kernel's counters.
-#[derive(Clone, Copy)]
-struct Standing {
-    out: u64,
-    in_: u64,
-    first_out: u32,
-    first_in: u32,
-    role: u8,
-}
-
 const AF_UNIX: u16 = 1;
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_UDP: u16 = 17;
-const TCP_ESTABLISHED: u8 = 1;
-const TCP_CLOSE_WAIT: u8 = 8;
 
 /// The connection of this socket, if it is known and the rules it was judged by still hold.
 #[inline(always)]
@@ -158,44 +146,15 @@ extern "C" fn meet(sock: u64, how: u64) -> u64 {
     introduce(&moved, &Current::thread()).is_some() as u64
 }
 
-/// Whether this kernel has every counter that tells where a connection stands.
-#[inline(always)]
-fn counters_known() -> bool {
-    known(offset::tcp_bytes_received())
-        && known(offset::tcp_bytes_acked())
-        && known(offset::tcp_rcv_nxt())
-        && known(offset::tcp_copied_seq())
-        && known(offset::tcp_snd_una())
-        && known(offset::tcp_snd_nxt())
-        && known(offset::tcp_write_seq())
-        && known(offset::tcp_bytes_sent())
-        && known(offset::tcp_bytes_retrans())
-        && known(offset::sock_state())
-}
-
 /// Whether the socket's stream in begins at the sequence number it did when it was met; 1 also where that cannot be told.
 /// (The two counters change together; another processor may be at work on them.)
 #[inline(always)]
 pub fn same(sock: u64) -> bool {
     // SAFETY: copied at once.
     match unsafe { CONNECTIONS.get(sock) }.copied() {
-        Some(known) if known.flags & SEQUENCE_IN != 0 => began_at(sock, known.streams[IN].first),
+        Some(known) if known.flags & SEQUENCE_IN != 0 => standing::began_at(sock, known.streams[IN].first),
         _ => true,
     }
-}
-
-#[inline(always)]
-pub fn began_at(sock: u64, first_in: u32) -> bool {
-    let mut attempt = 0;
-    while attempt < 3 {
-        attempt += 1;
-        let received = read::field::<u64>(sock, offset::tcp_bytes_received());
-        let next = read::field::<u32>(sock, offset::tcp_rcv_nxt());
-        if next.wrapping_sub(received as u32) == first_in {
-            return true;
-        }
-    }
-    false
 }
 
 #[inline(always)]
@@ -225,7 +184,7 @@ fn introduce(moved: &Moved, current: &Current) -> Option<*mut Connection> {
     let mut role = ROLE_UNKNOWN;
     let mut opened = 0u8;
     if transport == TRANSPORT_TCP {
-        if let Some(standing) = standing(sock) {
+        if let Some(standing) = standing::of(sock) {
             let [in_, out] = &mut connection.streams;
             (in_.first, out.first) = (standing.first_in, standing.first_out);
             (in_.next, out.next) = (standing.in_, standing.out);
@@ -351,59 +310,6 @@ fn insert(key: u64, connection: &Connection) -> Option<*mut Connection> {
         return None;
     }
     CONNECTIONS.get_ptr_mut(key)
-}
-
-/// Reads the counters of `struct tcp_sock` until two readings agree (the other processor may be at work on them).
-#[inline(always)]
-fn standing(sock: u64) -> Option<Standing> {
-    if !counters_known() {
-        return None;
-    }
-    let mut attempt = 0;
-    while attempt < 3 {
-        attempt += 1;
-        let received = read::field::<u64>(sock, offset::tcp_bytes_received());
-        let acked = read::field::<u64>(sock, offset::tcp_bytes_acked());
-        let rcv_nxt = read::field::<u32>(sock, offset::tcp_rcv_nxt());
-        let copied = read::field::<u32>(sock, offset::tcp_copied_seq());
-        let una = read::field::<u32>(sock, offset::tcp_snd_una());
-        let nxt = read::field::<u32>(sock, offset::tcp_snd_nxt());
-        let write = read::field::<u32>(sock, offset::tcp_write_seq());
-        let sent = read::field::<u64>(sock, offset::tcp_bytes_sent());
-        let again = read::field::<u64>(sock, offset::tcp_bytes_retrans());
-        let state = read::field::<u8>(sock, offset::sock_state());
-        let changed = received ^ read::field::<u64>(sock, offset::tcp_bytes_received())
-            | acked ^ read::field::<u64>(sock, offset::tcp_bytes_acked())
-            | (rcv_nxt ^ read::field::<u32>(sock, offset::tcp_rcv_nxt())) as u64
-            | (una ^ read::field::<u32>(sock, offset::tcp_snd_una())) as u64
-            | sent ^ read::field::<u64>(sock, offset::tcp_bytes_sent());
-        if changed != 0 {
-            continue;
-        }
-        // `bytes_acked` counts the SYN at the end that sent it first (tcp_rcv_synsent_state_process acknowledges it as
-        // data), not at the end that accepted: against the payload acknowledged, that tells the ends apart. Once a FIN
-        // was sent it may be in there too.
-        let acked_payload = sent
-            .wrapping_sub(again)
-            .wrapping_sub(nxt.wrapping_sub(una) as u64);
-        let role = match acked.wrapping_sub(acked_payload) {
-            _ if state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT => ROLE_UNKNOWN,
-            0 => ROLE_SERVER,
-            1 => ROLE_CLIENT,
-            _ => ROLE_UNKNOWN,
-        };
-        let syn = if role == ROLE_CLIENT { 1 } else { 0 };
-        return Some(Standing {
-            out: acked
-                .wrapping_sub(syn)
-                .wrapping_add(write.wrapping_sub(una) as u64),
-            in_: received.wrapping_sub(rcv_nxt.wrapping_sub(copied) as u64),
-            first_out: una.wrapping_sub(acked as u32).wrapping_add(syn as u32),
-            first_in: rcv_nxt.wrapping_sub(received as u32),
-            role,
-        });
-    }
-    None
 }
 
 /// Writes the record that tells user space of the connection.

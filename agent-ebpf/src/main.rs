@@ -20,6 +20,7 @@ mod process;
 mod read;
 mod runtime;
 mod socket;
+mod standing;
 mod stream;
 mod waking;
 mod word;

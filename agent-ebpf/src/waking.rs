@@ -151,8 +151,10 @@ fn note(tid: u32, waker: &Current, place: u32) {
             woken.assume_init_mut()
         };
         woken.wakes[0] = wake;
+        // By reference: a copy would be made byte by byte.
+        let woken: &Woken = woken;
         // Full: the thread that was woken least recently goes.
-        let _ = WOKEN.insert(tid, &*woken, 0);
+        let _ = WOKEN.insert(tid, woken, 0);
         return;
     };
     // SAFETY: a value of our map. The kernel lets nobody else wake the thread meanwhile; that the thread itself tells of its

@@ -49,7 +49,7 @@ fn index(call: &Call) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     let mut index = 0;
     // SAFETY: a value of our map; only the thread it belongs to uses it.
-    if let Some(batch) = unsafe { BATCHES.get(&thread) }
+    if let Some(batch) = unsafe { BATCHES.get(thread) }
         && batch.array == array
         && batch.messages == messages
         && batch.next < messages
@@ -59,12 +59,12 @@ fn index(call: &Call) -> u32 {
             index = batch.next;
         }
     }
-    let batch = Batch {
+    let batch = &Batch {
         array,
         messages,
         next: index + 1,
     };
     // Without room the next message is taken for a first one, and believed only if it is as long.
-    let _ = BATCHES.insert(&thread, &batch, BPF_ANY as u64);
+    let _ = BATCHES.insert(thread, batch, BPF_ANY as u64);
     index
 }

@@ -13,10 +13,10 @@ use spanhound_common::{
 use super::connect;
 use crate::{
     config::{known, offset},
-    connection::{self, Connection, IN, OPENING, OUT, SEQUENCE_IN, SEQUENCE_OUT, Stream, UNWANTED},
+    connection::{Connection, IN, OPENING, OUT, SEQUENCE_IN, SEQUENCE_OUT, Stream, UNWANTED},
     emit,
     maps::CONNECTIONS,
-    read,
+    read, standing,
 };
 
 /// `tcp_destroy_sock(sk)` of `include/trace/events/tcp.h`.
@@ -91,7 +91,7 @@ fn closed(sock: u64, known: &Connection) {
     );
     let totals = match (sent, received) {
         (Some(sent), Some(received))
-            if !thrown_away(sock) && connection::began_at(sock, known.streams[IN].first) =>
+            if !thrown_away(sock) && standing::began_at(sock, known.streams[IN].first) =>
         {
             let unseen = sent.saturating_sub(known.streams[OUT].seen)
                 + received.saturating_sub(known.streams[IN].seen);

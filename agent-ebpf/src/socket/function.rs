@@ -145,13 +145,13 @@ fn entered(socket: Option<u64>, message: Option<u64>, out: bool) {
     if let (Some(socket), Some(message)) = (socket, message)
         && actor::wanted()
     {
-        let call = Entered {
+        let call = &Entered {
             socket,
             message: black_box(message),
             out: out as u64,
         };
         // Full: its return finds nothing and counts that.
-        let _ = CALLS.insert(bpf_get_current_pid_tgid(), &call, 0);
+        let _ = CALLS.insert(bpf_get_current_pid_tgid(), call, 0);
     }
 }
 

@@ -3,10 +3,10 @@
 //! Enters: chunks by side. Leaves: messages, to the stitcher; and the news that the protocol changes. Bounded: what a
 //! [`Stream`] holds, and a [`Queue`] a side while it waits for the other one. Deliberately absent: recognising protocols.
 
-use super::queue::Queue;
+use super::lane::{After, Joined, Lane};
 use super::stitch::{Span, Stitcher};
 use super::{FlowLosses, Sink};
-use crate::connection::stream::{Chunk, Stream};
+use crate::connection::stream::Chunk;
 use crate::event::{Actor, Direction, TimeNs};
 use crate::protocol::{Ends, Next, Pairing, Parser, Protocol, Recovery, Resync, Settings, Side, Step};
 
@@ -19,31 +19,6 @@ pub(super) struct Out<'a> {
     pub(super) stitcher: &'a mut Stitcher,
     pub(super) losses: &'a mut FlowLosses,
     pub(super) sink: &'a mut dyn Sink,
-}
-
-/// One side's reader.
-struct Lane {
-    stream: Stream,
-    /// The parser knows where a message begins.
-    synced: bool,
-    /// A message that ends when the skip under way has passed.
-    ends_after_skip: Option<Pairing>,
-    /// The parser asked for the other side to go on first; what comes meanwhile waits here.
-    awaiting: bool,
-    waiting: Queue,
-    /// When bytes last moved, before those being looked at.
-    last_ns: TimeNs,
-}
-
-/// Where in the connection a conversation begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Joined {
-    /// With byte 0 of both directions.
-    AtStart,
-    /// Where another protocol ended: with the first byte shown.
-    AtHandOver,
-    /// Anywhere.
-    InTheMiddle,
 }
 
 /// Bytes behind a hand-over that belong to what comes next.
@@ -65,24 +40,6 @@ pub(super) struct Conversation {
     datagram: bool,
 }
 
-/// What a step means for the bytes shown.
-enum After {
-    /// So many are dealt with; show the rest.
-    Used(usize),
-    /// So many are dealt with; show the rest even if it is empty.
-    UsedShowAnyway(usize),
-    /// So many are dealt with; the rest is kept.
-    Stop(usize),
-}
-
-impl After {
-    fn used(&self) -> usize {
-        match self {
-            Self::Used(count) | Self::UsedShowAnyway(count) | Self::Stop(count) => *count,
-        }
-    }
-}
-
 impl Conversation {
     pub(super) fn new(
         protocol: Protocol,
@@ -92,25 +49,13 @@ impl Conversation {
         joined: Joined,
         datagram: bool,
     ) -> Self {
-        let lane = || Lane {
-            stream: if joined == Joined::AtStart {
-                Stream::from_start()
-            } else {
-                Stream::default()
-            },
-            synced: joined != Joined::InTheMiddle,
-            ends_after_skip: None,
-            awaiting: false,
-            waiting: Queue::default(),
-            last_ns: 0,
-        };
         Self {
             protocol,
             capture_prefix_bytes,
             departure: None,
             parser,
             settings: settings.clone(),
-            lanes: [lane(), lane()],
+            lanes: [Lane::new(joined), Lane::new(joined)],
             datagram,
         }
     }

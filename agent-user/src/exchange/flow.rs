@@ -4,8 +4,9 @@
 //! what capture should copy of the connection ([`Flow::wants`]). Bounded: a [`Queue`] of chunks while the protocol is
 //! not clear, and [`DETECTION_MAX_SMALL_CHUNKS`] looks. Deliberately absent: clocks, sockets.
 
-use super::conversation::{Conversation, Departure, Joined, Out};
+use super::conversation::{Conversation, Departure, Out};
 use super::detect::{Detection, Seen, detect, weigh};
+use super::lane::Joined;
 use super::queue::Queue;
 use super::stitch::Stitcher;
 use super::{Ending, FlowLosses, Sink};

@@ -7,6 +7,7 @@
 mod conversation;
 mod detect;
 pub mod flow;
+mod lane;
 mod queue;
 mod stitch;
 
