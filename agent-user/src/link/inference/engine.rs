@@ -8,7 +8,6 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::agreement::{Agreement, Doubts};
-use super::crowding::Crowding;
 use super::hints::{Hint, Hints};
 use super::history::History;
 use super::hypotheses::Hypotheses;
@@ -80,7 +79,6 @@ pub struct Engine {
     watched_ns: i64,
     threshold: Threshold,
     agreement: Agreement,
-    crowding: Crowding,
     /// Proposals that may be weighed before thrift sets in.
     credit: i64,
     pub(super) hints: Hints,
@@ -104,7 +102,6 @@ impl Engine {
             watched_ns: i64::MIN,
             threshold,
             agreement: Agreement::default(),
-            crowding: Crowding::default(),
             credit,
             hints: Hints::default(),
             overflowed: 0,
@@ -188,6 +185,9 @@ impl Engine {
             .first_ns
             .is_some_and(|first| first.saturating_add(self.parameters.warm_up_ns) <= now_ns);
         let known = self.requests.len() - self.unfinished.len();
+        if self.learners.is_none() && known < self.parameters.warm_up_requests && !waited && !crowded {
+            return;
+        }
         let patience_ns = self.parameters.patience_ns;
         let blocking = self
             .unfinished
@@ -197,18 +197,15 @@ impl Engine {
             .filter(|start| start.saturating_add(patience_ns) > now_ns)
             .min()
             .unwrap_or(now_ns);
-        let horizon_ns = if crowded {
-            now_ns
-        } else {
-            horizon_ns.min(held_ns).min(now_ns)
-        };
-        if self.learners.is_none() && known < self.parameters.warm_up_requests && !waited && !crowded {
-            // Nothing is known of times yet; hints may have proven right before.
-            self.compare_hints(horizon_ns);
-            self.answer_by_hints(horizon_ns, answers);
-            return;
-        }
-        self.solve(horizon_ns, now_ns, answers);
+        self.solve(
+            if crowded {
+                now_ns
+            } else {
+                horizon_ns.min(held_ns).min(now_ns)
+            },
+            now_ns,
+            answers,
+        );
         if crowded {
             self.overflowed += self.held() as u64;
         }
@@ -357,9 +354,7 @@ impl Engine {
             let contradicted =
                 hint.is_some_and(|(request, log_odds)| Some(request) != parent && log_odds > CONTRADICTS);
             let doubted = 1.0 - probability > self.parameters.doubt / (open * open);
-            let unusual = self.parameters.learns_crowds_anew && self.crowding.is_beyond(open);
-            self.crowding.note(open);
-            let crowded = (doubted || unusual || open > self.parameters.crowd || contradicted) && !told;
+            let crowded = (doubted || open > self.parameters.crowd || contradicted) && !told;
             found.push(Answer {
                 call: held.id,
                 parent: parent.filter(|_| !crowded),
@@ -374,24 +369,12 @@ impl Engine {
         }
         answers.append(&mut found);
         self.depart(horizon_ns);
-        if self.parameters.learns_crowds_anew && self.crowding.has_risen() {
-            self.learn_anew(now_ns);
-        }
         for Learner { model, history } in self.learners.iter_mut().flatten() {
             if history.due() {
                 let grown = history.mark();
                 *model = model.updated(&history.examples(), grown);
             }
         }
-    }
-
-    /// Forgets what was learned of times, and warms up again. What is known of hints stays.
-    fn learn_anew(&mut self, now_ns: i64) {
-        self.learners = None;
-        self.first_ns = Some(now_ns);
-        self.threshold = Threshold::new(self.parameters.error_budget);
-        self.agreement = Agreement::default();
-        self.crowding = Crowding::default();
     }
 
     /// Lets go of what nothing undecided can belong to any more, and remembers it as examples.

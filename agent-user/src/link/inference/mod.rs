@@ -13,7 +13,6 @@
 
 mod agreement;
 mod background;
-mod crowding;
 mod density;
 mod engine;
 mod hints;
@@ -71,8 +70,6 @@ pub struct Parameters {
     pub doubt: f32,
     /// With more requests open than this, times and names alone tell nothing.
     pub crowd: f32,
-    /// Models that learned from few open requests say nothing about many, and are learned anew where they stay many.
-    pub learns_crowds_anew: bool,
 }
 
 impl Default for Parameters {
@@ -93,7 +90,6 @@ impl Default for Parameters {
             error_budget: 0.004,
             doubt: 0.05,
             crowd: 16.0,
-            learns_crowds_anew: true,
         }
     }
 }
@@ -134,7 +130,6 @@ impl Parameters {
             examples: 1024,
             doubt: f32::INFINITY,
             crowd: f32::INFINITY,
-            learns_crowds_anew: false,
             ..Self::default()
         }
     }
