@@ -51,6 +51,16 @@ pub const fn sequence_flag(direction: usize) -> u32 {
     SEQUENCE_IN >> direction
 }
 
+/// Where `struct tcp_sock` has the number of the byte that moves next in this direction.
+#[inline(always)]
+pub fn sequence_field(direction: usize) -> u32 {
+    if direction == OUT {
+        offset::tcp_write_seq()
+    } else {
+        offset::tcp_copied_seq()
+    }
+}
+
 const _: () = assert!(sequence_flag(IN) == SEQUENCE_IN && sequence_flag(OUT) == SEQUENCE_OUT);
 
 /// What is remembered of one direction.

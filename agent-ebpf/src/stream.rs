@@ -10,7 +10,7 @@ use spanhound_common::{
 
 use crate::{
     actor::Current,
-    config::{offset, switch},
+    config::switch,
     connection::{
         self, AF_INET, AF_INET6, Connection, OPENING, SEQUENCE_IN, SEQUENCE_OUT, UNCONNECTED, UNWANTED,
     },
@@ -280,14 +280,7 @@ fn ahead(moved: &Moved, known: &Connection) -> i32 {
     }
     let sequence = match moved.sequence {
         Some(sequence) => sequence,
-        None => {
-            let field = if moved.out {
-                offset::tcp_write_seq()
-            } else {
-                offset::tcp_copied_seq()
-            };
-            read::field::<u32>(moved.sock, field)
-        }
+        None => read::field::<u32>(moved.sock, connection::sequence_field(direction)),
     };
     let stream = &known.streams[direction];
     sequence

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     actor,
-    config::{known, offset},
+    config::known,
+    connection,
     payload::Payload,
     read,
     stream::{Addressee, Moved, moved},
@@ -71,11 +72,7 @@ fn tell(sock: u64, bytes: i32, out: bool) {
 /// Where the socket's stream stands, read without a helper: the verifier knows what the tracepoint hands over.
 #[inline(always)]
 fn sequence(sock: u64, out: bool) -> Option<u32> {
-    let field = if out {
-        offset::tcp_write_seq()
-    } else {
-        offset::tcp_copied_seq()
-    };
+    let field = connection::sequence_field(out as usize);
     if !known(field) {
         return None;
     }
