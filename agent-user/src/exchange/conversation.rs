@@ -7,7 +7,7 @@ use super::lane::{After, Joined, Lane};
 use super::stitch::{Span, Stitcher};
 use super::{FlowLosses, Sink};
 use crate::connection::stream::Chunk;
-use crate::event::{Actor, Direction, TimeNs};
+use crate::event::{Direction, TimeNs};
 use crate::protocol::{Ends, Next, Pairing, Parser, Protocol, Recovery, Resync, Settings, Side, Step};
 
 /// Steps in a row that may consume nothing before the parser counts as stuck; more than there can be open exchanges, which
@@ -70,14 +70,7 @@ impl Conversation {
 
     pub(super) fn closed(&mut self, time_ns: TimeNs, out: &mut Out<'_>) {
         for side in [Side::Client, Side::Server] {
-            let position = self.lanes[side as usize].stream.position();
-            let at = Span {
-                start: position,
-                end: position,
-                start_ns: time_ns,
-                end_ns: time_ns,
-                actor: Actor::default(),
-            };
+            let at = Span::at(self.lanes[side as usize].stream.position(), time_ns);
             if let Some(end) = self.parser.closed(side) {
                 out.stitcher.ended(side, end, at, out.sink);
             }

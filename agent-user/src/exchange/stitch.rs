@@ -26,6 +26,19 @@ pub(super) struct Span {
     pub(super) actor: Actor,
 }
 
+impl Span {
+    /// Without bytes, and by nobody that is known.
+    pub(super) fn at(position: u64, time_ns: TimeNs) -> Self {
+        Self {
+            start: position,
+            end: position,
+            start_ns: time_ns,
+            end_ns: time_ns,
+            actor: Actor::default(),
+        }
+    }
+}
+
 struct Open {
     exchange: Box<Exchange>,
     request_done: bool,
@@ -243,14 +256,8 @@ impl Stitcher {
             Pairing::Id(id) => Some(id),
             Pairing::InOrder => None,
         };
-        let at = Span {
-            start: position,
-            end: position,
-            start_ns: time_ns,
-            end_ns: time_ns,
-            actor: Actor::default(),
-        };
-        self.end(class, End { id, ..End::default() }, at, sink);
+        let end = End { id, ..End::default() };
+        self.end(class, end, Span::at(position, time_ns), sink);
     }
 
     fn class_under_way(&self, side: Side, pairing: Pairing) -> Class {

@@ -1,7 +1,7 @@
 //! To a Spanhound collector, by gRPC: in order, each batch until it is acknowledged.
 //!
-//! Enters: requests. Leaves: `Ingest.Send` calls. Bounded: its [`Buffer`]. A batch
-//! keeps its number over retries, so the collector stores it once. Deliberately absent: anything about the store.
+//! Enters: requests. Leaves: `Ingest.Send` calls. Bounded: its [`Buffer`]. A batch keeps its number over retries, so the
+//! collector stores it once. Deliberately absent: anything about the store.
 
 use std::sync::Arc;
 

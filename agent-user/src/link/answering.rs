@@ -51,6 +51,7 @@ impl Linker {
             self.inferring
                 .hint_tested(actor.pid, &hint, said.came_true, strength);
         }
+        let others = self.others(actor);
         let mut next = Some(call);
         for _ in 0..CHAIN_MAX {
             let Some(call) = next else { return };
@@ -61,9 +62,8 @@ impl Linker {
                 return;
             }
             next = exchange.pointed.follows;
-            let connects = exchange.pointed.connects;
+            let connects = exchange.pointed.pace.connects();
             let made_ns = exchange.time_ns;
-            let others = self.candidates(actor).len().saturating_sub(1);
             let came_true = read_ns <= made_ns;
             let said = Said {
                 by,

@@ -9,7 +9,6 @@ use super::inference::Answer;
 use super::ladder::{self, Link};
 use super::linker::Linker;
 use super::record::Parent;
-use super::thread::oldest_eighth;
 use super::{Confidence, Decision, ExchangeId, Method};
 use crate::event::TimeNs;
 use crate::protocol::{PropagatedContext, Side};
@@ -260,7 +259,7 @@ impl Linker {
         if self.exchanges.len() < limit {
             return;
         }
-        for oldest in oldest_eighth(&self.exchanges, limit, |exchange| exchange.time_ns) {
+        for oldest in self.exchanges.oldest_eighth(limit, |exchange| exchange.time_ns) {
             let Some(exchange) = self.exchanges.get(&oldest) else {
                 continue;
             };

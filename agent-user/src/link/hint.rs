@@ -22,8 +22,6 @@ pub(super) struct Pointed {
     pub(super) pace: Pace,
     /// Whom a turn that is wrong may point at as well: the request that the thread worked for before.
     pub(super) before: Option<ExchangeId>,
-    /// The act was to connect.
-    pub(super) connects: bool,
     /// The call whose answer that read was.
     pub(super) follows: Option<ExchangeId>,
     /// By the order in which work was read, and the next one in it.
@@ -57,7 +55,8 @@ impl Pace {
         Self(if connects { how + CONNECTS_FROM } else { how })
     }
 
-    fn connects(self) -> bool {
+    /// The act was to connect.
+    pub(super) fn connects(self) -> bool {
         self.0 >= CONNECTS_FROM
     }
 
@@ -118,7 +117,6 @@ impl Pointed {
             turn: current.read.owner,
             pace: Pace::of(&current, connects, now_ns),
             before: current.before,
-            connects,
             follows: current.read.answers.filter(|_| current.read.fresh),
             order: None,
             order_then: None,
@@ -158,7 +156,7 @@ impl Linker {
             }
         };
         let better = self.better(pointed, seen.actor);
-        let others = self.candidates(seen.actor).len().saturating_sub(1);
+        let others = self.others(seen.actor);
         if let Some((request, _)) = better {
             self.made(request, &name, seen.actor.pid);
             if !connected {
@@ -176,7 +174,7 @@ impl Linker {
     /// The one of two that has come true more often; where nothing is known, a loop that acts at once tells by its turn.
     pub(super) fn better(&mut self, pointed: Pointed, actor: Actor) -> Option<(ExchangeId, Witness)> {
         let queue = self.process(actor.pid).turns.queue();
-        let others = self.candidates(actor).len().saturating_sub(1);
+        let others = self.others(actor);
         let believed = pointed.witnesses().map(|(request, by)| {
             let odds = self
                 .inferring
@@ -189,7 +187,7 @@ impl Linker {
     }
 
     /// Requests that what the thread does may be done for, about in the order in which they began.
-    pub(super) fn candidates(&self, actor: Actor) -> &[ExchangeId] {
+    fn candidates(&self, actor: Actor) -> &[ExchangeId] {
         let Some(process) = self.processes.get(&actor.pid) else {
             return &[];
         };
@@ -202,8 +200,13 @@ impl Linker {
         }
     }
 
-    /// How many of them began before that moment.
-    pub(super) fn candidates_since(&self, actor: Actor, before_ns: TimeNs) -> usize {
+    /// How many requests might be pointed at besides the right one.
+    pub(super) fn others(&self, actor: Actor) -> usize {
+        self.candidates(actor).len().saturating_sub(1)
+    }
+
+    /// How many of the candidates began before that moment.
+    fn candidates_since(&self, actor: Actor, before_ns: TimeNs) -> usize {
         let old = |id: &&ExchangeId| {
             self.exchanges
                 .get(id)
@@ -250,7 +253,8 @@ impl Linker {
             };
             let strength = match near {
                 // A hint that is wrong points at one nearly due as well, which is open longer than others.
-                Some(before) => f32::from(u8::from(!self.is_open(before))),
+                Some(before) if self.is_open(before) => 0.0,
+                Some(_) => 1.0,
                 _ => (1.0 - others_left / others as f32).max(0.0),
             };
             let hint = hint(request, by, others as usize);

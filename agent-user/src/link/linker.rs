@@ -196,15 +196,12 @@ impl Linker {
         };
         let bystands = exchange.bystands && undecided;
         match side {
-            // It is decided below.
-            Side::Server => {}
-            Side::Client if undecided => {
-                self.waiting.until(id, end_ns.saturating_add(self.limits.wait_ns));
-            }
-            Side::Client => self.waiting.due(id),
-        }
-        match side {
             Side::Client => {
+                if undecided {
+                    self.waiting.until(id, end_ns.saturating_add(self.limits.wait_ns));
+                } else {
+                    self.waiting.due(id);
+                }
                 self.note_answer(id, opener, end_ns, bystands);
                 if let Some(request) = of {
                     self.goes_on(request, Some(id), actor, end_ns);

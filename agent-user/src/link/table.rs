@@ -2,7 +2,8 @@
 //!
 //! Enters: keys and values. Leaves: the values, where they lie. Values stand in slots and are never moved; by hash goes only the
 //! slot's number, and not even that where the key is the one asked for last: an event asks up to ten times for the same
-//! thread, process or exchange. Bounded: by whoever inserts. Deliberately absent: any order.
+//! thread, process or exchange. Bounded: by whoever inserts and makes room
+//! first. Deliberately absent: any order.
 
 use std::cell::Cell;
 use std::collections::hash_map::Entry;
@@ -98,6 +99,26 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.slots.iter().flatten().map(|(key, value)| (key, value))
+    }
+
+    /// Drops an eighth at once, those first in the order of `age`, so that the cost per new entry stays constant. Answers how
+    /// many went.
+    pub(super) fn make_room<A: Copy + Ord>(&mut self, limit: usize, age: impl Fn(&V) -> A) -> u64 {
+        let oldest = self.oldest_eighth(limit, age);
+        for key in &oldest {
+            self.remove(key);
+        }
+        oldest.len() as u64
+    }
+
+    /// An eighth of `limit` of the keys: those first in the order of `age`.
+    pub(super) fn oldest_eighth<A: Copy + Ord>(&self, limit: usize, age: impl Fn(&V) -> A) -> Vec<K> {
+        let mut ages: Vec<(A, K)> = self.iter().map(|(key, value)| (age(value), *key)).collect();
+        let count = (limit / 8).max(1).min(ages.len());
+        if count > 0 {
+            ages.select_nth_unstable_by_key(count - 1, |(age, _)| *age);
+        }
+        ages.into_iter().take(count).map(|(_, key)| key).collect()
     }
 
     #[inline]

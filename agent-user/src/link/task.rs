@@ -14,7 +14,6 @@ use super::ladder::{Found, Link};
 use super::linker::Linker;
 use super::record::Parent;
 use super::table::Table;
-use super::thread::make_room;
 use super::{ExchangeId, Method, Seen};
 use crate::event::{Actor, Awaited, ConnectionId, Task, TimeNs};
 
@@ -63,7 +62,7 @@ impl Tasks {
     fn entry(&mut self, key: Key, now_ns: TimeNs, limit: usize) -> (&mut Work, u64) {
         let mut evicted = 0;
         if self.table.len() >= limit && !self.table.contains_key(&key) {
-            evicted = make_room(&mut self.table, limit, |work| work.last_ns);
+            evicted = self.table.make_room(limit, |work| work.last_ns);
         }
         let work = self.table.or_insert_with(key, || Work {
             first_ns: now_ns,

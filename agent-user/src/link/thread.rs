@@ -4,8 +4,6 @@
 //! *segment*: whose bytes the thread read last. Bounded by the linker's limit on threads, with
 //! forgetting of the least useful; a forgotten thread loses `exact`, nothing else.
 
-use std::hash::Hash;
-
 use smallvec::SmallVec;
 
 use super::ExchangeId;
@@ -75,7 +73,7 @@ impl Workers {
         let mut evicted = 0;
         if self.table.len() >= limit && !self.table.contains_key(&worker) {
             let age = |work: &Work| (!(work.open.is_empty() && work.calls.is_empty()), work.last_ns);
-            evicted = make_room(&mut self.table, limit, age);
+            evicted = self.table.make_room(limit, age);
         }
         let work = self.table.or_default(worker);
         work.last_ns = now_ns;
@@ -99,34 +97,6 @@ impl Workers {
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
-}
-
-/// Drops an eighth at once, those first in the order of `age`, so that the cost per new entry stays constant. Answers how many
-/// went.
-pub(super) fn make_room<K: Copy + Eq + Hash, V, A: Copy + Ord>(
-    table: &mut Table<K, V>,
-    limit: usize,
-    age: impl Fn(&V) -> A,
-) -> u64 {
-    let oldest = oldest_eighth(table, limit, age);
-    for key in &oldest {
-        table.remove(key);
-    }
-    oldest.len() as u64
-}
-
-/// An eighth of `limit` of the keys: those first in the order of `age`.
-pub(super) fn oldest_eighth<K: Copy + Eq + Hash, V, A: Copy + Ord>(
-    table: &Table<K, V>,
-    limit: usize,
-    age: impl Fn(&V) -> A,
-) -> Vec<K> {
-    let mut ages: Vec<(A, K)> = table.iter().map(|(key, value)| (age(value), *key)).collect();
-    let count = (limit / 8).max(1).min(ages.len());
-    if count > 0 {
-        ages.select_nth_unstable_by_key(count - 1, |(age, _)| *age);
-    }
-    ages.into_iter().take(count).map(|(_, key)| key).collect()
 }
 
 /// Removes the first occurrence; order is kept, since the newest matters.

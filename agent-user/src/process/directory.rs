@@ -1,7 +1,8 @@
 //! The processes known by now.
 //!
-//! Enters: process ids. Leaves: shared [`Instance`]s. Bounded: the number of processes remembered, the least recently asked
-//! for goes first; and of names of those not asked for yet, beyond which such a process has only its number. A process id that was given to another process is noticed by its start time.
+//! Enters: process ids, and the names processes start with. Leaves: shared [`Instance`]s. Bounded: the number of processes
+//! remembered, the least recently asked for goes first; and of names, beyond which a process that is gone has only its
+//! number. A process id that was given to another process is noticed by its start time.
 
 use std::sync::Arc;
 

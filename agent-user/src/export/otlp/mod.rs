@@ -1,8 +1,8 @@
 //! To any OpenTelemetry backend, by OTLP: HTTP/protobuf (`/v1/traces`) or gRPC (OTLP specification 1.9).
 //!
-//! Enters: requests. Leaves: the same, taken or refused. Bounded: its [`Buffer`] of requests the backend did not take yet. Retries as
-//! the specification asks: on 429, 502, 503, 504 and on gRPC's retryable codes. Deliberately absent: health; OTLP has no
-//! place for it.
+//! Enters: requests. Leaves: the same, taken or refused. Bounded: its [`Buffer`] of requests the backend did not take yet.
+//! Retries as the specification asks: on 429, 502, 503, 504 and on gRPC's retryable codes. Deliberately absent: health; OTLP
+//! has no place for it.
 
 mod encode;
 mod field;

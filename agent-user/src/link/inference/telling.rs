@@ -59,12 +59,15 @@ impl Engine {
     /// Answers what hints that have proven right tell. Whoever may have made those calls is over, so every hint is there.
     pub(super) fn answer_by_hints(&mut self, horizon_ns: i64, answers: &mut Vec<Answer>) {
         let budget = self.parameters.error_budget;
+        let due = |held: &&mut HeldCall| !held.answered && held.is_due(horizon_ns);
+        if self.calls.iter_mut().find(due).is_none() {
+            return;
+        }
         let requests: FxHashMap<u64, &Request> = self
             .requests
             .iter()
             .map(|held| (held.id, &held.request))
             .collect();
-        let due = |held: &&mut HeldCall| !held.answered && held.is_due(horizon_ns);
         for held in self.calls.iter_mut().filter(due) {
             let Some((request, probability)) = self.hints.told(held.hints, budget) else {
                 continue;
