@@ -184,6 +184,17 @@ fn sendmsg(fd: BorrowedFd<'_>, parts: &[libc::iovec], flags: i32) -> isize {
     unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags) }
 }
 
+/// A message of each part.
+pub(crate) fn batch(parts: &[libc::iovec]) -> Vec<libc::mmsghdr> {
+    parts
+        .iter()
+        .map(|part| libc::mmsghdr {
+            msg_hdr: message(std::slice::from_ref(part)),
+            msg_len: 0,
+        })
+        .collect()
+}
+
 fn sendmmsg(fd: BorrowedFd<'_>, bytes: &[u8]) {
     for pair in bytes.chunks(400) {
         let parts: Vec<libc::iovec> = pair
@@ -193,13 +204,7 @@ fn sendmmsg(fd: BorrowedFd<'_>, bytes: &[u8]) {
                 iov_len: part.len(),
             })
             .collect();
-        let mut messages: Vec<libc::mmsghdr> = parts
-            .iter()
-            .map(|part| libc::mmsghdr {
-                msg_hdr: message(std::slice::from_ref(part)),
-                msg_len: 0,
-            })
-            .collect();
+        let mut messages = batch(&parts);
         // SAFETY: messages and parts outlive the call.
         let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), messages.len() as u32, 0) };
         assert_eq!(sent as usize, messages.len(), "{}", io::Error::last_os_error());

@@ -10,6 +10,14 @@ use spanhound_agent::{
 };
 use spanhound_common::rule::PROCESS_CHOSEN;
 
+/// Every tier; what a kernel lacks of them is skipped there.
+pub(crate) const TIERS: [TierChoice; 4] = [
+    TierChoice::Fentry,
+    TierChoice::Kprobe,
+    TierChoice::Tracepoint,
+    TierChoice::Syscall,
+];
+
 /// One capture at a time: each sees the whole machine.
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -277,6 +285,11 @@ impl Observer {
         assert!(version >= 7, "{tier:?} misses nothing: {:?}", self.all_losses());
         eprintln!("skipped: this kernel counted {:?}", self.all_losses());
         true
+    }
+
+    pub(crate) fn nothing_lost(&self, tier: TierChoice) {
+        let losses = self.all_losses();
+        assert!(losses.is_empty() || self.is_excused(tier), "{tier:?}: {losses:?}");
     }
 
     pub(crate) fn loss(&self, loss: Loss) -> u64 {

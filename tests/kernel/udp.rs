@@ -3,12 +3,12 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
-use spanhound_agent::{
-    event::{Role, Transport},
-    kernel::TierChoice,
-};
+use spanhound_agent::event::{Role, Transport};
 
-use crate::observer::{Observer, Told};
+use crate::{
+    calls::batch,
+    observer::{Observer, TIERS, Told},
+};
 
 /// The socket of ours with this port.
 fn told_of(observer: &mut Observer, port: u16, bytes: usize) -> Told {
@@ -41,19 +41,15 @@ fn send_batch(from: &UdpSocket, to: SocketAddr, texts: [&[u8]; 2]) {
         },
         sin_zero: [0; 8],
     };
-    let mut buffers = texts.map(|text| libc::iovec {
+    let parts = texts.map(|text| libc::iovec {
         iov_base: text.as_ptr().cast_mut().cast(),
         iov_len: text.len(),
     });
-    let mut messages = buffers.each_mut().map(|buffer| {
-        // SAFETY: zeroes are a message of nothing.
-        let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    let mut messages = batch(&parts);
+    for message in &mut messages {
         message.msg_hdr.msg_name = (&raw mut address).cast();
         message.msg_hdr.msg_namelen = size_of_val(&address) as u32;
-        message.msg_hdr.msg_iov = buffer;
-        message.msg_hdr.msg_iovlen = 1;
-        message
-    });
+    }
     // SAFETY: everything the messages point to outlives the call.
     let sent = unsafe { libc::sendmmsg(from.as_raw_fd(), messages.as_mut_ptr(), 2, 0) };
     assert_eq!(sent, 2);
@@ -61,12 +57,7 @@ fn send_batch(from: &UdpSocket, to: SocketAddr, texts: [&[u8]; 2]) {
 
 #[test]
 fn datagrams_of_a_batch_name_their_peers() {
-    for tier in [
-        TierChoice::Auto,
-        TierChoice::Fentry,
-        TierChoice::Kprobe,
-        TierChoice::Syscall,
-    ] {
+    for tier in TIERS {
         let Some(mut observer) = Observer::start(tier) else {
             continue;
         };
@@ -80,18 +71,13 @@ fn datagrams_of_a_batch_name_their_peers() {
         }
         assert!(ours.sent.is(b"oneanother"), "{tier:?} {:?}", ours.sent);
         assert_eq!(ours.addressees, [to; 2], "{tier:?}");
-        assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
+        observer.nothing_lost(tier);
     }
 }
 
 #[test]
 fn datagrams_are_told_at_both_ends() {
-    for tier in [
-        TierChoice::Auto,
-        TierChoice::Fentry,
-        TierChoice::Kprobe,
-        TierChoice::Syscall,
-    ] {
+    for tier in TIERS {
         let Some(mut observer) = Observer::start(tier) else {
             continue;
         };
@@ -120,36 +106,26 @@ fn datagrams_are_told_at_both_ends() {
         for stream in [&ours.sent, &ours.received, &theirs.sent, &theirs.received] {
             assert!(stream.is(b"whoand who"), "{tier:?} {stream:?}");
         }
-        assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
+        observer.nothing_lost(tier);
     }
 }
 
 /// As a resolver asks for both kinds of addresses at once, again and again with the same array.
 #[test]
 fn datagrams_sent_together_are_told_one_by_one() {
-    for tier in [
-        TierChoice::Auto,
-        TierChoice::Fentry,
-        TierChoice::Kprobe,
-        TierChoice::Syscall,
-    ] {
+    for tier in TIERS {
         let Some(mut observer) = Observer::start(tier) else {
             continue;
         };
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(server.local_addr().unwrap()).unwrap();
-        let mut questions = [*b"first ", *b"second", *b"third "];
-        let mut parts = questions.each_mut().map(|question| libc::iovec {
-            iov_base: question.as_mut_ptr().cast(),
+        let questions = [*b"first ", *b"second", *b"third "];
+        let parts = questions.each_ref().map(|question| libc::iovec {
+            iov_base: question.as_ptr().cast_mut().cast(),
             iov_len: question.len(),
         });
-        let mut messages = parts.each_mut().map(|part| {
-            // SAFETY: zeroes are a message header without anything.
-            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            (message.msg_hdr.msg_iov, message.msg_hdr.msg_iovlen) = (part, 1);
-            message
-        });
+        let mut messages = batch(&parts);
         let mut expected = Vec::new();
         for count in [2, 2, 3, 1, 3] {
             // SAFETY: messages, parts and questions outlive the call.
@@ -162,6 +138,6 @@ fn datagrams_sent_together_are_told_one_by_one() {
             continue;
         }
         assert!(told.sent.is(&expected), "{tier:?} {:?}", told.sent);
-        assert!(observer.all_losses().is_empty(), "{:?}", observer.all_losses());
+        observer.nothing_lost(tier);
     }
 }

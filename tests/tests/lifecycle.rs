@@ -78,6 +78,17 @@ fn static_nginx(stage: &mut Stage) -> Result<u16> {
     Ok(Nginx::start(stage, free(0)?, 1, http)?.port)
 }
 
+/// nginx is watched, the collector killed, and then come so many requests.
+fn requests_nobody_collects(stage: &mut Stage, path: &str, count: u32) -> Result<Watch> {
+    let port = static_nginx(stage)?;
+    let mut watch = Watch::new(Binaries::built("debug"), 0, 0)?;
+    watch.only(&["/usr/sbin/nginx"]);
+    watch.start(stage)?;
+    stage.stop_with(COLLECTOR, Signal::Kill)?;
+    requests(port, path, count)?;
+    Ok(watch)
+}
+
 #[test]
 fn no_kernel_program_outlives_the_agent_however_it_ends() {
     if !can_run("no_kernel_program_outlives_the_agent", &KERNEL) {
@@ -163,12 +174,7 @@ fn what_happens_while_the_collector_is_away_arrives_when_it_is_back() {
         return;
     }
     let mut stage = Stage::open("test-away").unwrap();
-    let port = static_nginx(&mut stage).unwrap();
-    let mut watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
-    watch.only(&["/usr/sbin/nginx"]);
-    watch.start(&mut stage).unwrap();
-    stage.stop_with(COLLECTOR, Signal::Kill).unwrap();
-    requests(port, "/while-away", 500).unwrap();
+    let watch = requests_nobody_collects(&mut stage, "/while-away", 500).unwrap();
     assert!(
         stage.ended(AGENT).unwrap().is_none(),
         "{}",
@@ -189,12 +195,7 @@ fn what_a_stopping_agent_cannot_hand_over_the_next_one_does() {
         return;
     }
     let mut stage = Stage::open("test-hand-over").unwrap();
-    let port = static_nginx(&mut stage).unwrap();
-    let mut watch = Watch::new(Binaries::built("debug"), 0, 0).unwrap();
-    watch.only(&["/usr/sbin/nginx"]);
-    watch.start(&mut stage).unwrap();
-    stage.stop_with(COLLECTOR, Signal::Kill).unwrap();
-    requests(port, "/before-the-stop", 300).unwrap();
+    let watch = requests_nobody_collects(&mut stage, "/before-the-stop", 300).unwrap();
     stage.stop_with(AGENT, Signal::Terminate).unwrap();
     let kept = stage.directory().join("buffer/collector");
     assert!(kept.exists(), "{}", stage.last_words(AGENT));
