@@ -1,12 +1,13 @@
 //! BTF: the running kernel's description of its own types, read for the offsets of a few members.
 //!
-//! Enters: the bytes of `/sys/kernel/btf/vmlinux` (`Documentation/bpf/btf.rst`). Leaves: byte offsets, argument counts.
+//! Enters: the bytes of `/sys/kernel/btf/vmlinux` (`Documentation/bpf/btf.rst`). Leaves: byte offsets, argument counts, and
+//! shorter BTF for whoever only asks for the ids of a few types.
 //! Bounded: by the size of the file; members of anonymous members are followed to a fixed depth.
-
-use rustc_hash::FxHashMap;
 
 const MAGIC: u16 = 0xEB9F;
 const HEADER_BYTES: usize = 24;
+/// What every type begins with: name, kind, and size or type.
+const HEAD_BYTES: usize = 12;
 /// Nesting of anonymous structures inside one another, and chains of typedefs and qualifiers.
 const DEPTH_MAX: u32 = 16;
 
@@ -16,6 +17,7 @@ const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const ENUM: u32 = 6;
+const FORWARD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
@@ -38,16 +40,13 @@ pub enum BtfError {
     UnknownKind(u32),
 }
 
-/// Type information, indexed.
+/// Type information. Names are looked for one by one: a few dozen are asked for once, and an index of them all takes megabytes.
 #[derive(Debug)]
 pub(super) struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
     /// Where each type begins in `types`, by id; id 0 is `void`.
     starts: Vec<u32>,
-    structures: FxHashMap<&'a [u8], u32>,
-    functions: FxHashMap<&'a [u8], u32>,
-    enumerations: FxHashMap<&'a [u8], u32>,
 }
 
 impl<'a> Btf<'a> {
@@ -69,51 +68,52 @@ impl<'a> Btf<'a> {
         let mut btf = Self {
             types,
             strings,
-            starts: vec![0],
-            structures: FxHashMap::default(),
-            functions: FxHashMap::default(),
-            enumerations: FxHashMap::default(),
+            // Types take thirty bytes each or more; what was reserved and never written takes no memory.
+            starts: Vec::with_capacity(1 + types.len() / HEAD_BYTES),
         };
-        btf.index()?;
+        btf.starts.push(0);
+        btf.find_starts()?;
         Ok(btf)
     }
 
-    fn index(&mut self) -> Result<(), BtfError> {
+    fn find_starts(&mut self) -> Result<(), BtfError> {
         let mut at = 0usize;
         while at < self.types.len() {
             let id = self.starts.len() as u32;
-            let (Some(name), Some(info)) = (read_u32(self.types, at), read_u32(self.types, at + 4)) else {
+            let Some(info) = read_u32(self.types, at + 4) else {
                 return Err(BtfError::Truncated(id));
             };
-            let (kind, count) = (kind(info), vlen(info) as usize);
-            let tail = match kind {
+            let count = vlen(info) as usize;
+            let tail = match kind(info) {
                 INT | VAR | DECL_TAG => 4,
                 ARRAY => 12,
                 STRUCT | UNION | DATASEC | ENUM64 => 12 * count,
                 ENUM | FUNC_PROTO => 8 * count,
-                POINTER | 7..=FUNC | 16 | TYPE_TAG => 0,
+                POINTER | FORWARD..=FUNC | 16 | TYPE_TAG => 0,
                 other => return Err(BtfError::UnknownKind(other)),
             };
             self.starts.push(at as u32);
-            at += 12 + tail;
+            at += HEAD_BYTES + tail;
             if at > self.types.len() {
                 return Err(BtfError::Truncated(id));
             }
-            let named = match kind {
-                STRUCT => &mut self.structures,
-                FUNC => &mut self.functions,
-                ENUM => &mut self.enumerations,
-                _ => continue,
-            };
-            named.entry(string(self.strings, name)).or_insert(id);
         }
         Ok(())
+    }
+
+    /// The first type of this kind and name.
+    fn id(&self, wanted: u32, name: &str) -> Option<u32> {
+        (1..self.starts.len() as u32).find(|&id| {
+            self.head(id).is_some_and(|(info, at, _)| {
+                kind(info) == wanted && string(self.strings, at) == name.as_bytes()
+            })
+        })
     }
 
     /// Byte offset of a member, by a path of names through nested structures ("__sk_common.skc_family"). Anonymous
     /// members are looked through. `None` where there is no such member, or it is a bit field.
     pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u32> {
-        let mut id = *self.structures.get(structure.as_bytes())?;
+        let mut id = self.id(STRUCT, structure)?;
         let mut bits = 0;
         for name in path.split('.') {
             let (offset, member) = self.member(id, name.as_bytes(), DEPTH_MAX)?;
@@ -125,7 +125,7 @@ impl<'a> Btf<'a> {
 
     /// How many arguments a kernel function takes; `None` where it is not described.
     pub(super) fn argument_count(&self, function: &str) -> Option<u32> {
-        let id = *self.functions.get(function.as_bytes())?;
+        let id = self.id(FUNC, function)?;
         let (_, _, prototype) = self.head(id)?;
         let (info, ..) = self.head(prototype)?;
         (kind(info) == FUNC_PROTO).then(|| vlen(info))
@@ -133,7 +133,7 @@ impl<'a> Btf<'a> {
 
     /// Value of an enumerator of a named enumeration.
     pub(super) fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
-        let id = *self.enumerations.get(enumeration.as_bytes())?;
+        let id = self.id(ENUM, enumeration)?;
         let (info, ..) = self.head(id)?;
         let start = *self.starts.get(id as usize)? as usize + 12;
         (0..vlen(info) as usize)
@@ -143,6 +143,37 @@ impl<'a> Btf<'a> {
                     .then(|| read_u32(self.types, at + 4))
                     .flatten()
             })
+    }
+
+    /// BTF where every type has the id it has here, and only wanted functions and type definitions have their names: what
+    /// stands for the others is as short as types are.
+    pub(super) fn only(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let (mut types, mut strings) = (Vec::with_capacity(self.starts.len() * HEAD_BYTES), vec![0]);
+        for &start in &self.starts[1..] {
+            let head = &self.types[start as usize..][..HEAD_BYTES];
+            let name = match read_u32(head, 4).map(kind) {
+                Some(FUNC | TYPEDEF) => string(self.strings, read_u32(head, 0).unwrap_or(0)),
+                _ => b"",
+            };
+            if wanted(name) {
+                types.extend_from_slice(&(strings.len() as u32).to_ne_bytes());
+                types.extend_from_slice(&head[4..]);
+                strings.extend_from_slice(name);
+                strings.push(0);
+            } else {
+                types.extend([0, FORWARD << 24, 0].map(u32::to_ne_bytes).as_flattened());
+            }
+        }
+        let (types_bytes, strings_bytes) = (types.len() as u32, strings.len() as u32);
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + types.len() + strings.len());
+        bytes.extend_from_slice(&MAGIC.to_ne_bytes());
+        // Version and flags.
+        bytes.extend_from_slice(&[1, 0]);
+        let sections = [HEADER_BYTES as u32, 0, types_bytes, types_bytes, strings_bytes];
+        bytes.extend_from_slice(sections.map(u32::to_ne_bytes).as_flattened());
+        bytes.extend(types);
+        bytes.extend(strings);
+        bytes
     }
 
     /// Offset in bits and type of a structure's member.
@@ -262,6 +293,19 @@ mod tests {
     }
 
     #[test]
+    fn wanted_types_keep_their_ids_among_nameless_ones() {
+        let bytes = small();
+        let whole = Btf::parse(&bytes).unwrap();
+        let short = whole.only(|name| name == b"call");
+        let short = Btf::parse(&short).unwrap();
+        assert_eq!(short.starts.len(), whole.starts.len());
+        assert_eq!(short.id(FUNC, "call"), whole.id(FUNC, "call"));
+        assert_eq!(short.id(FUNC, "call"), Some(5));
+        assert_eq!(short.id(STRUCT, "outer"), None);
+        assert_eq!(short.strings, b"\0call\0");
+    }
+
+    #[test]
     fn damaged_bytes_are_refused_not_followed() {
         let bytes = small();
         for len in 0..bytes.len() {
@@ -274,6 +318,7 @@ mod tests {
                 if let Ok(btf) = Btf::parse(&damaged) {
                     let _ = btf.offset("outer", "inner");
                     let _ = btf.argument_count("call");
+                    assert!(Btf::parse(&btf.only(|name| !name.is_empty())).is_ok());
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, fs};
 
 use aya::EbpfLoader;
 use object::{Object as _, ObjectSection as _};
+use rustc_hash::FxHashSet;
 use spanhound_common::{
     Layout, Switches, limits,
     tree::{TREE, TREE_SECTION},
@@ -12,7 +13,7 @@ use spanhound_common::{
 use super::{
     btf::Btf,
     capture::{CaptureError, Settings},
-    layout, privileges, probes,
+    layout, memory, privileges, probes,
 };
 
 /// The kernel programs as built; empty where the agent was built without.
@@ -41,21 +42,14 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
     check_tree(PROGRAMS)?;
     privileges::check()?;
     privileges::lift_memory_limit();
-    let bytes = fs::read(BTF_PATH).map_err(CaptureError::NoBtf)?;
-    let described = Btf::parse(&bytes)?;
-    let (layout, _) = layout::resolve(&described);
-    let iterator = layout::iterator(&described);
-    let registers = described
-        .enumerator("bpf_func_id", "BPF_FUNC_task_pt_regs")
-        .is_some()
-        .into();
-    let arguments = probes::targets()
-        .filter_map(|target| Some((target, described.argument_count(target)?)))
-        .collect();
-    drop(described);
-    let btf = aya::Btf::parse(&bytes, aya::Endianness::default())
-        .map_err(|error| CaptureError::Load(Box::new(error.into())))?;
-    drop(bytes);
+    let Described {
+        layout,
+        iterator,
+        registers,
+        arguments,
+        attachable,
+    } = describe(&fs::read(BTF_PATH).map_err(CaptureError::NoBtf)?)?;
+    memory::give_memory_back();
     let ring_bytes = ring_bytes(settings.ring_bytes);
     let switches = Switches {
         own_pid: if settings.ignore_self {
@@ -77,8 +71,11 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         registers,
         reserved: 0,
     };
-    let programs = EbpfLoader::new()
-        .btf(Some(&btf))
+    let mut loader = EbpfLoader::new();
+    // It has read all of the kernel's types by now, and nothing in the programs is relocated by them.
+    loader.btf(None);
+    memory::give_memory_back();
+    let programs = loader
         .override_global("LAYOUT", &layout, true)
         .override_global("SWITCHES", &switches, true)
         .map_max_entries("EVENTS", ring_bytes)
@@ -86,11 +83,44 @@ pub(super) fn load(settings: &Settings) -> Result<Loaded, CaptureError> {
         .map_max_entries("PROCESSES", settings.processes.max(1))
         .load(PROGRAMS)
         .map_err(|error| CaptureError::Load(Box::new(error)))?;
+    let btf = aya::Btf::parse(&attachable, aya::Endianness::default())
+        .map_err(|error| CaptureError::Load(Box::new(error.into())))?;
+    drop(attachable);
+    memory::give_memory_back();
     Ok(Loaded {
         programs,
         layout,
         btf,
         arguments,
+    })
+}
+
+/// What the running kernel says of its own types, in short.
+struct Described {
+    layout: Layout,
+    iterator: layout::Iterator,
+    registers: u32,
+    arguments: HashMap<&'static str, u32>,
+    /// BTF of what the probe table names.
+    attachable: Vec<u8>,
+}
+
+fn describe(bytes: &[u8]) -> Result<Described, CaptureError> {
+    let btf = Btf::parse(bytes)?;
+    let targets: FxHashSet<&[u8]> = probes::targets().map(str::as_bytes).collect();
+    let arguments = probes::targets()
+        .filter_map(|target| Some((target, btf.argument_count(target)?)))
+        .collect();
+    Ok(Described {
+        layout: layout::resolve(&btf).0,
+        iterator: layout::iterator(&btf),
+        registers: btf
+            .enumerator("bpf_func_id", "BPF_FUNC_task_pt_regs")
+            .is_some()
+            .into(),
+        arguments,
+        // A tracepoint's function has a type of this name.
+        attachable: btf.only(|name| targets.contains(name.strip_prefix(b"btf_trace_").unwrap_or(name))),
     })
 }
 

@@ -24,4 +24,5 @@ pub use btf::BtfError;
 pub use capture::{Capture, CaptureError, LossCount, Settings, TierChoice};
 pub use decode::decode;
 pub use doctor::{Report, examine};
+pub use memory::give_memory_back;
 pub use spanhound_common::{Loss, PortRule, ProcessRule};

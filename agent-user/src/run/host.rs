@@ -95,13 +95,6 @@ struct SchedulingAttributes {
     period_ns: u64,
 }
 
-/// Returns to the kernel what is free: reading the kernel's types takes tens of megabytes for a moment, and a burst of
-/// requests some more, which the allocator would keep.
-pub(super) fn give_memory_back() {
-    // SAFETY: it takes no pointer; where another allocator is in use it has nothing to collect.
-    unsafe { libmimalloc_sys::mi_collect(true) };
-}
-
 pub(super) fn ticks_per_second() -> u64 {
     // SAFETY: sysconf only reads; it answers -1 for an unknown name.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)

@@ -23,7 +23,7 @@ use crate::batch::{Batch, wire};
 use crate::config::Config;
 use crate::export::{BadUrl, Buffers, Door, collector, otlp};
 use crate::health::{HookReport, Snapshot};
-use crate::kernel::{Capture, CaptureError, Settings};
+use crate::kernel::{self, Capture, CaptureError, Settings};
 use crate::process::{Directory, Procfs};
 
 use pace::{CROWDED_TURN_EVENTS, Pace, TURN_EVENTS};
@@ -177,7 +177,7 @@ impl Agent {
     fn work(mut self, stop: &AtomicBool) {
         self.pipeline.survey();
         self.obey();
-        host::give_memory_back();
+        kernel::give_memory_back();
         let mut pace = Pace::default();
         while !stop.load(Ordering::Relaxed) {
             self.capture.wait(pace.wait_ms);
@@ -244,7 +244,7 @@ impl Agent {
         let mut health = health_due.then(|| self.snapshot());
         if health_due {
             self.health_due_ns = now_ns + HEALTH_AGE_NS;
-            host::give_memory_back();
+            kernel::give_memory_back();
         }
         while !spans.is_empty() || health.is_some() {
             let rest = spans.split_off(spans.len().min(BATCH_SPANS_MAX - self.batch_spans));
