@@ -94,6 +94,15 @@ impl Witness {
         }
     }
 
+    /// Turns are expected to be alike, but where a pool may have given a connection away.
+    fn family(self) -> usize {
+        match self {
+            Self::Turn(Pace(CONNECTS_FROM..CLOSED_FROM)) => 6,
+            Self::Turn(_) => 5,
+            _ => self.kind(),
+        }
+    }
+
     /// What to think before any was tested. A thread that reads one thing and then writes one leaves little room for chance.
     fn expected_wrong(self) -> f32 {
         match self {
@@ -306,6 +315,7 @@ pub(super) fn hint(request: ExchangeId, by: Witness, others: usize) -> Hint {
     Hint {
         request: request.0,
         kind: by.kind(),
+        family: by.family(),
         others,
         expected_wrong: by.expected_wrong(),
     }

@@ -8,6 +8,8 @@
 
 /// Kinds of hints that are counted apart.
 const KINDS: usize = 32;
+/// Families of kinds: what is seen of all of a family is what to expect of one that was hardly seen itself.
+const FAMILIES: usize = 8;
 /// By how many requests were open besides: one, two or three, four to seven, and so on.
 const CROWDS: usize = 6;
 /// What is thought before anything was seen weighs as much as so many tests that a wrong hint never passes.
@@ -26,6 +28,8 @@ pub struct Hint {
     pub request: u64,
     /// A number below 32: what points at it.
     pub kind: usize,
+    /// A number below 8: kinds that are expected to be right about as often as each other.
+    pub family: usize,
     /// Requests that might have been pointed at instead.
     pub others: usize,
     /// The share of such hints to take for wrong before anything was seen.
@@ -60,9 +64,13 @@ impl Count {
     }
 }
 
+/// By crowd.
+type Counts = [Count; CROWDS];
+
 #[derive(Default)]
 pub(super) struct Hints {
-    kinds: [[Count; CROWDS]; KINDS],
+    kinds: [Counts; KINDS],
+    families: [Counts; FAMILIES],
 }
 
 impl Hints {
@@ -70,7 +78,7 @@ impl Hints {
     pub(super) fn tested(&mut self, hint: &Hint, came_true: bool, strength: f32) {
         if hint.others > 0 {
             let failed = if came_true { 0.0 } else { 1.0 };
-            self.kinds[hint.kind % KINDS][crowd(hint)].add(failed, strength);
+            self.add(hint, failed, strength);
         }
     }
 
@@ -92,8 +100,13 @@ impl Hints {
                 true => (0.0, others / (others + 1.0)),
                 false => (own / (odds[0] + odds[1]), 1.0),
             };
-            self.kinds[hint.kind % KINDS][crowd(hint)].add(failed, strength);
+            self.add(hint, failed, strength);
         }
+    }
+
+    fn add(&mut self, hint: &Hint, failed: f32, strength: f32) {
+        self.kinds[hint.kind % KINDS][crowd(hint)].add(failed, strength);
+        self.families[hint.family % FAMILIES][crowd(hint)].add(failed, strength);
     }
 
     /// How much more probable the hinted request is than another one, as a logarithm. What makes a hint wrong may mislead
@@ -112,7 +125,9 @@ impl Hints {
     /// The same of two hints that point at one request and come from different moments: that both are wrong and agree.
     pub(super) fn agreed(&self, hints: [&Hint; 2], budget: f32) -> Option<f32> {
         let wrong: f32 = hints.iter().map(|hint| self.wrong(hint).0).product();
-        let tested = hints.iter().any(|hint| self.all(hint).tested >= PROVEN_MIN);
+        let tested = hints
+            .iter()
+            .any(|hint| all(self.counts(hint).1).tested >= PROVEN_MIN);
         (wrong <= budget && tested).then_some((1.0 - wrong).min(1.0 - WRONG_LEAST))
     }
 
@@ -163,26 +178,34 @@ impl Hints {
 
     /// The share of such hints that is wrong, as far as is known.
     fn usually_wrong(&self, hint: &Hint) -> f32 {
-        let own = self.kinds[hint.kind % KINDS][crowd(hint)];
-        let expected = self.all(hint).share(hint.expected_wrong);
+        let (own, kind, family) = self.counts(hint);
+        let expected = all(family).share(hint.expected_wrong);
+        let expected = all(kind).share(expected);
         own.share(expected).clamp(WRONG_LEAST, 1.0 - WRONG_LEAST)
     }
 
     /// The share of such hints that is wrong at most, and how much they were tested.
     fn wrong(&self, hint: &Hint) -> (f32, f32) {
-        let own = self.kinds[hint.kind % KINDS][crowd(hint)];
-        let wrong = own.wrong(self.all(hint).wrong(hint.expected_wrong));
+        let (own, kind, family) = self.counts(hint);
+        let expected = all(family).wrong(hint.expected_wrong);
+        let expected = all(kind).wrong(expected);
+        let wrong = own.wrong(expected);
         (wrong.clamp(WRONG_LEAST, 1.0 - WRONG_LEAST), own.tested)
     }
 
-    /// Of the kind, whatever the crowd.
-    fn all(&self, hint: &Hint) -> Count {
-        let crowds = self.kinds[hint.kind % KINDS].iter();
-        crowds.fold(Count::default(), |all, one| Count {
-            tested: all.tested + one.tested,
-            failed: all.failed + one.failed,
-        })
+    /// Of the kind in such a crowd, of the kind, of its family.
+    fn counts(&self, hint: &Hint) -> (Count, &Counts, &Counts) {
+        let kind = &self.kinds[hint.kind % KINDS];
+        (kind[crowd(hint)], kind, &self.families[hint.family % FAMILIES])
     }
+}
+
+/// Whatever the crowd.
+fn all(counts: &Counts) -> Count {
+    counts.iter().fold(Count::default(), |all, one| Count {
+        tested: all.tested + one.tested,
+        failed: all.failed + one.failed,
+    })
 }
 
 fn crowd(hint: &Hint) -> usize {
@@ -197,6 +220,7 @@ mod tests {
         Hint {
             request: 1,
             kind,
+            family: kind,
             others,
             expected_wrong: 0.05,
         }
@@ -232,6 +256,30 @@ mod tests {
         );
         (0..5).for_each(|_| hints.tested(&hint(0, 3), false, 0.5));
         assert!(hints.proven(&hint(0, 3), 0.004).is_none());
+    }
+
+    #[test]
+    fn a_kind_that_was_hardly_seen_is_expected_to_be_as_right_as_others_of_its_family() {
+        let mut hints = Hints::default();
+        let of = |kind: usize, family: usize| Hint {
+            family,
+            ..hint(kind, 7)
+        };
+        (0..400).for_each(|_| hints.tested(&of(5, 5), true, 0.5));
+        let (akin, other) = (hints.log_odds(&of(6, 5)), hints.log_odds(&of(7, 6)));
+        assert!(akin > other + 2.0, "{akin} {other}");
+        assert!(
+            hints.proven(&of(6, 5), 0.004).is_none(),
+            "it was never tested itself"
+        );
+        (0..16).for_each(|_| hints.tested(&of(6, 5), true, 0.6));
+        assert!(hints.proven(&of(6, 5), 0.004).is_some());
+        (0..4).for_each(|_| hints.tested(&of(6, 5), false, 0.6));
+        assert!(hints.proven(&of(6, 5), 0.004).is_none());
+        assert!(
+            hints.log_odds(&of(6, 5)) < 3.0,
+            "what it does itself counts for more"
+        );
     }
 
     #[test]

@@ -164,3 +164,36 @@ fn a_thread_that_keeps_its_requests_calls_for_its_own_though_others_are_open() {
         assert_eq!(bench.parent(call), found);
     }
 }
+
+#[test]
+fn a_loop_whose_turns_tell_is_believed_about_calls_made_in_a_way_it_hardly_did_before() {
+    let mut bench = Bench::new();
+    let node = actor(20, 20);
+    bench.linker.set_style(20, Style::of("/usr/bin/node"));
+    // Requests with so many calls at once, answered in the order in which they were read.
+    let crowd = |bench: &mut Bench, calls: u64| {
+        let begun = (1..=24).map(|connection| {
+            let request = bench.request(node, connection);
+            let calls = (1..=calls).map(|nth| 100 * nth + connection);
+            let calls = calls.map(|on| (bench.call(node, on), on));
+            (request, connection, calls.collect::<Vec<_>>())
+        });
+        let begun: Vec<_> = begun.collect();
+        for (request, connection, calls) in &begun {
+            for (call, on) in calls.iter().rev() {
+                bench.end(*call, node, *on, Side::Client);
+            }
+            bench.end(*request, node, *connection, Side::Server);
+        }
+        begun
+    };
+    (0..20).for_each(|_| drop(crowd(&mut bench, 1)));
+    // The second one is made though its request was acted upon before, and is over before the first one.
+    let twice = crowd(&mut bench, 2);
+    bench.decide();
+    for (request, _, calls) in twice {
+        for (call, _) in calls {
+            assert_eq!(bench.parent(call).0, bench.span(request));
+        }
+    }
+}
