@@ -95,6 +95,13 @@ struct SchedulingAttributes {
     period_ns: u64,
 }
 
+/// Keeps the kernel from giving 2 MB where 4 KB are asked for (`PR_SET_THP_DISABLE`): the agent's few megabytes lie scattered,
+/// and most of each huge page would be nobody's. Where it is not granted only memory is lost.
+pub(super) fn decline_huge_pages() {
+    // SAFETY: it takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
 pub(super) fn ticks_per_second() -> u64 {
     // SAFETY: sysconf only reads; it answers -1 for an unknown name.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100)

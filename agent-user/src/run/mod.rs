@@ -55,6 +55,7 @@ pub enum RunError {
 ///
 /// When capture cannot start or an exporter cannot be set up; nothing is left loaded then.
 pub fn run(config: &Config) -> Result<(), RunError> {
+    host::decline_huge_pages();
     if !host::let_others_go_first() {
         warn!("the scheduler does not let this agent step back behind what it watches");
     }
