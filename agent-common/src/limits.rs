@@ -17,6 +17,10 @@ pub const TAIL_BYTES: u32 = 32;
 /// Buffers of one vectored call that are looked at; what lies behind them is counted, not copied.
 pub const BUFFERS_MAX: u32 = 16;
 
+/// Buffers of one vectored call that are gone back over to its first one, in the tiers that see the last one; what more
+/// buffers held is counted, not copied.
+pub const BUFFERS_BEHIND_MAX: u32 = 256;
+
 /// Messages of one `sendmmsg`/`recvmmsg` that the syscall tier looks at. A resolver sends two.
 pub const MESSAGES_MAX: u32 = 16;
 
@@ -47,7 +51,7 @@ pub const WAKES_MAX: usize = 8;
 /// Threads inside a send or receive at once, in the kprobe tier.
 pub const CALLS_DEFAULT: u32 = 8 * 1024;
 
-/// Threads inside a `sendmmsg` at once, in the tracepoint tier.
+/// Threads inside a `sendmmsg` or `recvmmsg` at once, in the tracepoint tier.
 pub const BATCHES_MAX: u32 = 1024;
 
 /// Slots of per-connection settings; two connections may share one, the later setting wins. A power of two.

@@ -60,7 +60,7 @@ pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::COUNT,
 #[map]
 pub static CALLS: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(CALLS_DEFAULT, 0);
 
-/// How far threads are in their `sendmmsg`, by thread; tracepoint tier only. The least recently used one goes.
+/// How far threads are in their `sendmmsg` or `recvmmsg`, by thread; tracepoint tier only. The least recently used one goes.
 #[map]
 pub static BATCHES: LruHashMap<u64, Batch> = LruHashMap::with_max_entries(BATCHES_MAX, 0);
 

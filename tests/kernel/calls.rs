@@ -6,6 +6,8 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
+use spanhound_common::limits::BUFFERS_MAX;
+
 /// Sends all bytes.
 pub(crate) type Send = fn(BorrowedFd<'_>, &[u8]);
 /// Receives exactly so many bytes.
@@ -37,9 +39,19 @@ pub(crate) const SENDS: &[(&str, Send, Captured)] = &[
         |fd, bytes| vectored(bytes, |parts| sendmsg(fd, parts, 0)),
         Captured::All,
     ),
+    (
+        "writev of many parts",
+        |fd, bytes| {
+            let parts = parts_in(bytes);
+            assert_eq!(checked(writev(fd, &parts)), bytes.len());
+        },
+        Captured::All,
+    ),
     ("sendmmsg", sendmmsg, Captured::All),
     ("sendfile", sendfile, Captured::Some),
     ("splice", splice_out, Captured::Some),
+    ("vmsplice", vmsplice, Captured::Some),
+    ("tee", tee, Captured::Some),
     ("zerocopy", zerocopy, Captured::All),
 ];
 
@@ -51,7 +63,7 @@ pub(crate) const RECEIVES: &[(&str, Receive, Captured)] = &[
     ),
     (
         "readv",
-        |fd, len| filled(len, |place| readv(fd, place)),
+        |fd, len| filled(len, |place| readv(fd, &parts_of(place))),
         Captured::All,
     ),
     (
@@ -72,9 +84,38 @@ pub(crate) const RECEIVES: &[(&str, Receive, Captured)] = &[
     (
         "recvmmsg",
         |fd, len| filled(len, |place| recvmmsg(fd, place)),
-        Captured::Some,
+        Captured::All,
+    ),
+    (
+        "readv of many parts",
+        |fd, len| {
+            filled(len, |place| {
+                let parts = parts_in(place);
+                readv(fd, &parts)
+            })
+        },
+        Captured::All,
+    ),
+    (
+        "recv of all",
+        |fd, len| {
+            let mut bytes = vec![0; len];
+            assert_eq!(checked(recvfrom(fd, &mut bytes, libc::MSG_WAITALL)), len);
+            bytes
+        },
+        Captured::All,
     ),
     ("peek", peek_then_read, Captured::All),
+    (
+        "peek of the length",
+        |fd, len| {
+            filled(len, |place| {
+                checked(recvfrom(fd, place, libc::MSG_PEEK | libc::MSG_TRUNC));
+                recvfrom(fd, place, 0)
+            })
+        },
+        Captured::All,
+    ),
     ("nonblocking", nonblocking, Captured::All),
     ("splice", splice_in, Captured::Some),
 ];
@@ -107,6 +148,23 @@ fn filled(len: usize, receive: impl Fn(&mut [u8]) -> isize) -> Vec<u8> {
 fn checked(returned: isize) -> usize {
     assert!(returned >= 0, "{}", io::Error::last_os_error());
     returned as usize
+}
+
+/// Cut into as many parts as are looked at, some of them empty where there is little.
+fn parts_in(bytes: &[u8]) -> Vec<libc::iovec> {
+    let each = bytes.len().div_ceil(BUFFERS_MAX as usize);
+    let parts = (0..BUFFERS_MAX as usize).map(|index| {
+        let from = (index * each).min(bytes.len());
+        &bytes[from..(from + each).min(bytes.len())]
+    });
+    parts.map(part).collect()
+}
+
+pub(crate) fn part(bytes: &[u8]) -> libc::iovec {
+    libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    }
 }
 
 /// Cut into uneven parts, one of them empty.
@@ -146,7 +204,7 @@ fn unsafe_read(fd: BorrowedFd<'_>, place: &mut [u8]) -> isize {
     unsafe { libc::read(fd.as_raw_fd(), place.as_mut_ptr().cast(), place.len()) }
 }
 
-fn writev(fd: BorrowedFd<'_>, parts: &[libc::iovec]) -> isize {
+pub(crate) fn writev(fd: BorrowedFd<'_>, parts: &[libc::iovec]) -> isize {
     // SAFETY: the parts are slices that outlive the call.
     unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), parts.len() as i32) }
 }
@@ -264,6 +322,37 @@ fn splice_out(fd: BorrowedFd<'_>, bytes: &[u8]) {
     }
 }
 
+/// The pages of the bytes themselves go into a pipe, and from there into the socket.
+fn vmsplice(fd: BorrowedFd<'_>, bytes: &[u8]) {
+    let (out, into) = pipe();
+    for bytes in bytes.chunks(4096) {
+        let part = part(bytes);
+        // SAFETY: one part, of bytes that stay until they are sent.
+        let mut left = checked(unsafe { libc::vmsplice(into.as_raw_fd(), &raw const part, 1, 0) });
+        assert_eq!(left, bytes.len());
+        while left > 0 {
+            left -= checked(splice(out.as_raw_fd(), fd.as_raw_fd(), left));
+        }
+    }
+}
+
+/// What is in one pipe is doubled into another, and from there goes into the socket.
+fn tee(fd: BorrowedFd<'_>, bytes: &[u8]) {
+    use std::os::fd::AsFd;
+    let ((first_out, first_into), (second_out, second_into)) = (pipe(), pipe());
+    for part in bytes.chunks(4096) {
+        all(part, |part| unsafe_write(first_into.as_fd(), part));
+        // SAFETY: two pipes of ours.
+        let doubled = unsafe { libc::tee(first_out.as_raw_fd(), second_into.as_raw_fd(), part.len(), 0) };
+        let mut left = checked(doubled);
+        assert_eq!(left, part.len());
+        while left > 0 {
+            left -= checked(splice(second_out.as_raw_fd(), fd.as_raw_fd(), left));
+        }
+        filled(part.len(), |place| unsafe_read(first_out.as_fd(), place));
+    }
+}
+
 fn splice_in(fd: BorrowedFd<'_>, len: usize) -> Vec<u8> {
     use std::os::fd::AsFd;
     let (out, into) = pipe();
@@ -307,10 +396,9 @@ fn parts_of(place: &mut [u8]) -> [libc::iovec; 3] {
     })
 }
 
-fn readv(fd: BorrowedFd<'_>, place: &mut [u8]) -> isize {
-    let parts = parts_of(place);
+fn readv(fd: BorrowedFd<'_>, parts: &[libc::iovec]) -> isize {
     // SAFETY: parts of a slice that outlives the call.
-    unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), 3) }
+    unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), parts.len() as i32) }
 }
 
 fn preadv2(fd: BorrowedFd<'_>, place: &mut [u8]) -> isize {
@@ -357,6 +445,15 @@ fn peek_then_read(fd: BorrowedFd<'_>, len: usize) -> Vec<u8> {
         checked(recvfrom(fd, &mut place.to_vec(), libc::MSG_PEEK));
         recvfrom(fd, place, 0)
     })
+}
+
+/// Takes so many bytes and keeps none; the place that is named stays as it was.
+pub(crate) fn throw_away(fd: BorrowedFd<'_>, len: usize) {
+    let mut left = vec![b'?'; len];
+    while !left.is_empty() {
+        let moved = checked(recvfrom(fd, &mut left, libc::MSG_TRUNC));
+        left.truncate(left.len() - moved);
+    }
 }
 
 fn nonblocking(fd: BorrowedFd<'_>, len: usize) -> Vec<u8> {

@@ -18,6 +18,8 @@ mod observer;
 #[cfg(test)]
 mod python;
 #[cfg(test)]
+mod ring_calls;
+#[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod sockets;

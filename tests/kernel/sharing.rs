@@ -54,6 +54,19 @@ fn passed(fd: BorrowedFd<'_>) -> OwnedFd {
     }
 }
 
+/// Takes a descriptor out of a process (this one), as debuggers and supervisors do.
+fn taken(fd: BorrowedFd<'_>) -> OwnedFd {
+    let own = |fd: libc::c_long| {
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: a new descriptor, ours.
+        unsafe { OwnedFd::from_raw_fd(fd as i32) }
+    };
+    // SAFETY: numbers only.
+    let process = own(unsafe { libc::syscall(libc::SYS_pidfd_open, std::process::id(), 0) });
+    // SAFETY: as above.
+    own(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd.as_raw_fd(), 0) })
+}
+
 #[test]
 fn a_socket_under_other_descriptors_is_one_connection() {
     for tier in TIERS {
@@ -65,9 +78,10 @@ fn a_socket_under_other_descriptors_is_one_connection() {
         use std::os::fd::AsFd;
         let duplicate = TcpStream::from(pair.client.try_clone().unwrap());
         let handed = TcpStream::from(passed(pair.client.as_fd()));
+        let taken = TcpStream::from(taken(pair.client.as_fd()));
         let mut server = TcpStream::from(pair.server);
         let mut received = [0; 3];
-        for mut stream in [TcpStream::from(pair.client), duplicate, handed] {
+        for mut stream in [TcpStream::from(pair.client), duplicate, handed, taken] {
             stream.write_all(b"one").unwrap();
             server.read_exact(&mut received).unwrap();
         }
@@ -76,7 +90,7 @@ fn a_socket_under_other_descriptors_is_one_connection() {
         if observer.is_excused(tier) {
             continue;
         }
-        assert!(client.sent.is(b"oneoneone") && server.received.is(b"oneoneone"));
+        assert!(client.sent.is(b"oneoneoneone") && server.received.is(b"oneoneoneone"));
         observer.nothing_lost(tier);
     }
 }
@@ -163,6 +177,80 @@ fn a_worker_accepts_from_an_inherited_listener() {
         assert_eq!(server.opened.unwrap().actor.pid, worker as u32);
         assert!(server.received.is(b"question") && client.received.is(b"question"));
         observer.nothing_lost(tier);
+    }
+}
+
+/// Several listeners at one port, as workers have them that share nothing: whichever is given a connection accepts it.
+#[test]
+fn listeners_that_share_a_port_are_told_like_one() {
+    for tier in TIERS {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let first = sharing_listener(0);
+        let port = first.local_addr().unwrap().port();
+        let listeners = [first, sharing_listener(port)];
+        let mut pairs = Vec::new();
+        for _ in 0..8 {
+            let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let mut accepted = accepted_by_any(&listeners);
+            client.write_all(b"to whom").unwrap();
+            accepted.read_exact(&mut [0; 7]).unwrap();
+            pairs.push(client.local_addr().unwrap().port());
+        }
+        for client_port in pairs {
+            let (client, server) = observer.both_ends(client_port, port);
+            if observer.is_excused(tier) {
+                break;
+            }
+            assert!(client.sent.is(b"to whom") && server.received.is(b"to whom"));
+            assert_eq!(server.opened.unwrap().role, Role::Server);
+        }
+        observer.nothing_lost(tier);
+    }
+}
+
+fn sharing_listener(port: u16) -> TcpListener {
+    // SAFETY: a new socket that is ours, an option whose value is an int, and an address with its length.
+    unsafe {
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
+        assert!(fd >= 0);
+        let listener = TcpListener::from_raw_fd(fd);
+        let on = 1i32;
+        let shares = libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_REUSEPORT,
+            (&raw const on).cast(),
+            4,
+        );
+        assert_eq!(shares, 0);
+        let mut address: libc::sockaddr_in = std::mem::zeroed();
+        address.sin_family = libc::AF_INET as u16;
+        address.sin_port = port.to_be();
+        address.sin_addr.s_addr = u32::from(std::net::Ipv4Addr::LOCALHOST).to_be();
+        let len = size_of_val(&address) as u32;
+        assert_eq!(libc::bind(fd, (&raw const address).cast(), len), 0);
+        assert_eq!(libc::listen(fd, 8), 0);
+        listener
+    }
+}
+
+fn accepted_by_any(listeners: &[TcpListener; 2]) -> TcpStream {
+    let mut ready = listeners.each_ref().map(|listener| libc::pollfd {
+        fd: listener.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    // SAFETY: as many as there are.
+    assert_eq!(unsafe { libc::poll(ready.as_mut_ptr(), 2, 5000) }, 1);
+    let one = ready.iter().find(|one| one.revents != 0).unwrap();
+    let (nobody, no_length) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: who connected is not asked for; the new descriptor is ours.
+    unsafe {
+        let fd = libc::accept4(one.fd, nobody, no_length, libc::SOCK_CLOEXEC);
+        assert!(fd >= 0);
+        TcpStream::from_raw_fd(fd)
     }
 }
 

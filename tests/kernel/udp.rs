@@ -141,3 +141,132 @@ fn datagrams_sent_together_are_told_one_by_one() {
         observer.nothing_lost(tier);
     }
 }
+
+/// Takes what is there into buffers of eight bytes, with one call; the bytes in all.
+fn receive_batch(
+    from: &UdpSocket,
+    rooms: &mut [[u8; 8]],
+    flags: i32,
+    limit: Option<&mut libc::timespec>,
+) -> usize {
+    let parts: Vec<_> = rooms
+        .iter_mut()
+        .map(|room| libc::iovec {
+            iov_base: room.as_mut_ptr().cast(),
+            iov_len: room.len(),
+        })
+        .collect();
+    let mut messages = batch(&parts);
+    let (fd, count) = (from.as_raw_fd(), messages.len() as u32);
+    let limit = limit.map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    // SAFETY: messages, parts, rooms and the limit outlive the call.
+    let received = unsafe { libc::recvmmsg(fd, messages.as_mut_ptr(), count, flags, limit) };
+    assert!(received >= 0, "{}", std::io::Error::last_os_error());
+    let received = &messages[..received as usize];
+    received.iter().map(|message| message.msg_len as usize).sum()
+}
+
+/// A server's loop: the same array again and again, seldom full, and now and then a datagram without bytes.
+#[test]
+fn datagrams_received_together_are_told_one_by_one() {
+    for tier in TIERS {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let mut rooms = [[0; 8]; 4];
+        let mut expected = Vec::new();
+        let turns: [(&[&str], i32); 6] = [
+            (&["one", "two", "three"], libc::MSG_WAITFORONE),
+            (&["four", "five"], libc::MSG_DONTWAIT),
+            (&["six", "", "seven"], libc::MSG_WAITFORONE),
+            (&["eight", "nine", "ten", "eleven"], 0),
+            (&["twelve"], libc::MSG_WAITFORONE),
+            (&["thirteen", "fourteen"], libc::MSG_WAITFORONE),
+        ];
+        for (texts, flags) in turns {
+            for text in texts {
+                client.send(text.as_bytes()).unwrap();
+                expected.extend(text.bytes());
+            }
+            let bytes = receive_batch(&server, &mut rooms, flags, None);
+            assert_eq!(bytes, texts.iter().map(|text| text.len()).sum::<usize>());
+        }
+        let told = told_of(&mut observer, server.local_addr().unwrap().port(), expected.len());
+        if observer.is_excused(tier) {
+            continue;
+        }
+        assert!(told.received.is(&expected), "{tier:?} {:?}", told.received);
+        observer.nothing_lost(tier);
+    }
+}
+
+/// Where time ends a call nothing tells which message the next one begins with: those are counted at least.
+#[test]
+fn datagrams_received_within_a_time_are_counted() {
+    for tier in TIERS {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let mut rooms = [[0; 8]; 4];
+        for texts in [["first", "second"], ["third", "fourth"]] {
+            for text in texts {
+                client.send(text.as_bytes()).unwrap();
+            }
+            // It runs out with the first datagram.
+            let mut limit = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 1,
+            };
+            let first = receive_batch(&server, &mut rooms, 0, Some(&mut limit));
+            assert_eq!(first, texts[0].len());
+            let second = receive_batch(&server, &mut rooms[..1], 0, Some(&mut limit));
+            assert_eq!(second, texts[1].len());
+        }
+        let told = told_of(&mut observer, server.local_addr().unwrap().port(), 22);
+        if observer.is_excused(tier) {
+            continue;
+        }
+        assert!(
+            told.received.counts(b"firstsecondthirdfourth"),
+            "{tier:?} {:?}",
+            told.received
+        );
+        observer.nothing_lost(tier);
+    }
+}
+
+/// With `MSG_TRUNC` a datagram counts as a whole, whatever the buffer holds of it: nothing behind the buffer is copied.
+#[test]
+fn a_datagram_longer_than_its_buffer_is_counted() {
+    for tier in TIERS {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        let mut room = [b'?'; 32];
+        for text in ["longer than eight", "short"] {
+            client.send(text.as_bytes()).unwrap();
+            // SAFETY: the room has more than eight bytes.
+            let len = unsafe { libc::recv(server.as_raw_fd(), room.as_mut_ptr().cast(), 8, libc::MSG_TRUNC) };
+            assert_eq!(len as usize, text.len());
+        }
+        let told = told_of(&mut observer, server.local_addr().unwrap().port(), 22);
+        if observer.is_excused(tier) {
+            continue;
+        }
+        assert!(
+            told.received.counts(b"longer than eightshort"),
+            "{tier:?} {:?}",
+            told.received
+        );
+        observer.nothing_lost(tier);
+    }
+}

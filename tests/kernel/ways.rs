@@ -6,10 +6,10 @@ use spanhound_agent::{
     event::Role,
     kernel::{Loss, TierChoice},
 };
-use spanhound_common::limits::GATHERED_BYTES_MAX;
+use spanhound_common::limits::{BUFFERS_MAX, GATHERED_BYTES_MAX};
 
 use crate::{
-    calls::{Captured, RECEIVES, Receive, SENDS, Send},
+    calls::{Captured, RECEIVES, Receive, SENDS, Send, part, throw_away, writev},
     observer::{Observer, TIERS, Told},
     sockets::{Family, Pair, pattern, tcp, unix},
 };
@@ -136,6 +136,60 @@ fn what_no_hook_saw_is_counted() {
         let closed = server.closed.unwrap();
         assert_eq!((closed.received_bytes, closed.unseen_bytes), (Some(1110), lost));
         assert_eq!(observer.loss(Loss::UnseenBytes), lost);
+    }
+}
+
+/// Of more parts than are looked at the first ones are captured, and all are counted, in every tier the same.
+#[test]
+fn of_very_many_parts_the_first_are_captured() {
+    const EACH: usize = 10;
+    let bytes = pattern(3 * BUFFERS_MAX as usize * EACH);
+    let parts: Vec<_> = bytes.chunks(EACH).map(part).collect();
+    let looked_at = BUFFERS_MAX as usize * EACH;
+    for tier in TIERS {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let pair = tcp(Family::V4);
+        let (client_port, server_port) = (pair.client_port, pair.server_port);
+        assert_eq!(writev(pair.client.as_fd(), &parts) as usize, bytes.len());
+        assert_eq!((RECEIVES[0].1)(pair.server.as_fd(), bytes.len()), bytes);
+        drop(pair);
+        let (client, _) = observer.both_ends(client_port, server_port);
+        if observer.is_excused(tier) {
+            continue;
+        }
+        let sent = &client.sent;
+        assert!(sent.counts(&bytes), "{tier:?} {sent:?}");
+        let captured = sent.bytes.iter().take_while(|byte| byte.is_some()).count();
+        assert_eq!(captured, looked_at, "{tier:?} {sent:?}");
+        observer.nothing_lost(tier);
+    }
+}
+
+/// What is thrown away unread (`MSG_TRUNC`) moves like any byte, and no buffer has it.
+#[test]
+fn bytes_thrown_away_are_counted() {
+    let (_, write, _) = SENDS[0];
+    let (_, read, _) = RECEIVES[0];
+    for tier in TIERS {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let pair = tcp(Family::V4);
+        let (client_port, server_port) = (pair.client_port, pair.server_port);
+        write(pair.client.as_fd(), &pattern(1000));
+        throw_away(pair.server.as_fd(), 990);
+        assert_eq!(read(pair.server.as_fd(), 10), pattern(1000)[990..]);
+        drop(pair);
+        let (_, server) = observer.both_ends(client_port, server_port);
+        if observer.is_excused(tier) {
+            continue;
+        }
+        let received = &server.received;
+        assert!(received.counts(&pattern(1000)), "{tier:?} {received:?}");
+        assert!(received.bytes[990..].iter().all(Option::is_some), "{tier:?}");
+        observer.nothing_lost(tier);
     }
 }
 

@@ -1,12 +1,14 @@
-//! Batch: which message of a `sendmmsg` is being sent. The tracepoint tells of each message, the registers of the whole array.
+//! Batch: which message of a `sendmmsg` or `recvmmsg` is at hand. The tracepoint tells of each message, the registers of the
+//! whole array.
 //!
-//! The kernel sends messages in order and writes behind each how much of it went, so that counting the messages told of is
-//! enough, as long as it is known where a call begins: with another array, another number of messages, behind the last one,
-//! or where the message before says that nothing of it went. One that is not as long as what moved is not believed.
+//! The kernel takes messages in order, so that counting those told of is enough, as long as it is known where a call begins:
+//! with another array, another number of messages, behind the last one, and after one that failed, which ends a call. Time,
+//! too, may end a `recvmmsg`, and nothing tells of that: what is received by one with a time limit is only counted, unless
+//! it takes a single message. One that does not fit what moved is not believed.
 
 use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_get_current_pid_tgid};
 
-use super::call::{Call, Message};
+use super::call::{Call, Message, RECVMMSG, SENDMMSG};
 use crate::{
     maps::BATCHES,
     payload::{Buffer, Payload},
@@ -27,17 +29,44 @@ pub struct Batch {
     next: u32,
 }
 
-/// Where the bytes are that a `sendmmsg` sends right now, and the address of the destination the message names.
+/// Whether the call's arguments are an array of messages.
+#[inline(always)]
+pub fn is_one(call: u64) -> bool {
+    call == SENDMMSG || call == RECVMMSG
+}
+
+/// Where the bytes of the message are that moves right now, and the address of the destination it names.
 #[inline(always)]
 pub fn payload(call: &Call, bytes: u32) -> (Payload, u64) {
+    let sends = call.number == SENDMMSG;
+    let is_limited = !sends && call.fifth != 0 && call.third as u32 > 1;
+    if is_limited {
+        return (Payload::NONE, 0);
+    }
     let at = call.second.wrapping_add(index(call) as u64 * MESSAGE_BYTES);
     let Some(message) = Message::read(at) else {
         return (Payload::NONE, 0);
     };
-    if message.count == 1 && read::user_or_zero::<Buffer>(message.buffers).len != bytes as u64 {
-        return (Payload::NONE, 0);
+    if message.count == 1 {
+        let room = read::user_or_zero::<Buffer>(message.buffers).len;
+        let bytes = bytes as u64;
+        if room < bytes || sends && room != bytes {
+            return (Payload::NONE, 0);
+        }
     }
-    (message.payload(), message.name)
+    (message.payload(), if sends { message.name } else { 0 })
+}
+
+/// A message without bytes moved.
+#[inline(always)]
+pub fn passed_over(call: &Call) {
+    index(call);
+}
+
+/// A message failed: the thread's next one is the first of a call.
+#[inline(always)]
+pub fn ended() {
+    let _ = BATCHES.remove(bpf_get_current_pid_tgid());
 }
 
 #[inline(always)]
@@ -54,10 +83,7 @@ fn index(call: &Call) -> u32 {
         && batch.messages == messages
         && batch.next < messages
     {
-        let before = array.wrapping_add((batch.next as u64).wrapping_sub(1) * MESSAGE_BYTES);
-        if read::user_or_zero::<u32>(before.wrapping_add(LEN_AT)) != 0 {
-            index = batch.next;
-        }
+        index = batch.next;
     }
     let batch = &Batch {
         array,

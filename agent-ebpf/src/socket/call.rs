@@ -21,6 +21,8 @@ pub const PREADV2: u64 = 327;
 pub const PWRITEV2: u64 = 328;
 
 pub const MSG_PEEK: u64 = 2;
+/// What is beyond the buffers counts as received, and of a stream all is thrown away: the buffers do not tell.
+pub const MSG_TRUNC: u64 = 0x20;
 pub const MSG_ERRQUEUE: u64 = 0x2000;
 
 /// Offsets in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`).

@@ -12,9 +12,9 @@ use aya_ebpf::{
     macros::{fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use spanhound_common::{Loss, limits::BUFFERS_MAX};
+use spanhound_common::{Loss, limits::BUFFERS_BEHIND_MAX};
 
-use super::call::{MSG_ERRQUEUE, MSG_PEEK};
+use super::call::{MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC};
 use crate::{
     actor,
     config::{known, offset, switch},
@@ -30,6 +30,7 @@ use crate::{
 #[repr(C)]
 pub struct Entered {
     socket: u64,
+    /// 0: the bytes are out of reach.
     message: u64,
     out: u64,
 }
@@ -60,8 +61,10 @@ macro_rules! received {
         /// `int f(struct socket *, struct msghdr *, size_t, int flags)`.
         #[fexit]
         pub fn $name(ctx: FExitContext) -> i32 {
-            if word!(ctx, 3) & (MSG_PEEK | MSG_ERRQUEUE) == 0 {
-                seen(word!(ctx, 0), word!(ctx, 1), word!(ctx, 4), false, $program);
+            let flags = word!(ctx, 3);
+            if flags & (MSG_PEEK | MSG_ERRQUEUE) == 0 {
+                let message = if flags & MSG_TRUNC == 0 { word!(ctx, 1) } else { 0 };
+                seen(word!(ctx, 0), message, word!(ctx, 4), false, $program);
             }
             0
         }
@@ -104,7 +107,12 @@ pub fn receive_entered(ctx: ProbeContext) -> u32 {
     } else {
         Some(0)
     };
-    entered(socket, ctx.arg(1), false);
+    let message = if flags & MSG_TRUNC == 0 {
+        ctx.arg(1)
+    } else {
+        Some(0)
+    };
+    entered(socket, message, false);
     0
 }
 
@@ -210,36 +218,43 @@ fn payload(message: u64, bytes: u64) -> Payload {
     if kind != switch::iterator_vector() {
         return Payload::NONE;
     }
-    backward(place, at, bytes)
+    let (steps, skip) = match backward(place, at, bytes) {
+        FROM_FURTHER => return Payload::NONE,
+        found => ((found >> 32) as u32, found as u32),
+    };
+    let start = place.wrapping_sub(steps as u64 * STEP);
+    Payload {
+        array_in_kernel: true,
+        skip,
+        ..Payload::vector(start, steps as u64 + 1)
+    }
 }
 
-/// Goes back from the `at`th byte of a buffer to the one `bytes` before it.
-#[inline(always)]
-fn backward(last: u64, at: u64, bytes: u64) -> Payload {
-    const STEP: u64 = size_of::<Buffer>() as u64;
+const STEP: u64 = size_of::<Buffer>() as u64;
+
+/// The bytes begin before every buffer that was looked at.
+const FROM_FURTHER: u64 = u64::MAX;
+
+/// Goes back from the `at`th byte of a buffer to the one `bytes` before it: how many buffers back (above), and how far
+/// behind that one's beginning. Exported, so that it is verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn backward(last: u64, at: u64, bytes: u64) -> u64 {
     let mut place = last;
     let mut missing = bytes;
     let mut len = at;
-    let mut steps = 0u32;
-    while steps < BUFFERS_MAX {
+    let mut steps = 0u64;
+    while steps < BUFFERS_BEHIND_MAX as u64 {
         if missing <= len {
-            break;
+            return steps << 32 | (len - missing) & 0xFFFF_FFFF;
         }
         missing -= len;
         place = place.wrapping_sub(STEP);
         steps += 1;
         let Some(buffer) = read::kernel::<Buffer>(place, 0) else {
-            return Payload::NONE;
+            return FROM_FURTHER;
         };
         len = buffer.len;
     }
-    if missing > len {
-        return Payload::NONE;
-    }
-    Payload {
-        address: place,
-        buffers: black_box(steps) + 1,
-        array_in_kernel: true,
-        skip: (len - missing) as u32,
-    }
+    FROM_FURTHER
 }

@@ -8,12 +8,14 @@ use spanhound_common::{Loss, limits::MESSAGES_MAX};
 
 use super::{
     batch::{LEN_AT, MESSAGE_BYTES},
-    call::{self, Call, MSG_ERRQUEUE, MSG_PEEK, Message},
+    call::{self, Call, MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC, Message},
 };
 use crate::{
     actor,
     config::offset,
-    emit, read,
+    emit,
+    payload::Payload,
+    read,
     stream::{Addressee, Moved, moved},
 };
 
@@ -40,9 +42,11 @@ pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
     }
     // SAFETY: as above.
     let call = unsafe { Call::read(registers) };
-    if call.receive_flags() & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+    let flags = call.receive_flags();
+    if flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return 0;
     }
+    let is_in_buffers = flags & MSG_TRUNC == 0;
     let mut sock = socket_of(call.first);
     if sock.is_none() && call.number == call::SPLICE {
         // Either end of a splice may be the socket.
@@ -53,9 +57,12 @@ pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     if call.number == call::RECVMMSG || call.number == call::SENDMMSG {
-        batch(sock, out, call.second, returned as u64);
+        batch(sock, out, call.second, returned as u64, is_in_buffers);
     } else {
-        let (payload, addressee) = call.payload();
+        let (mut payload, addressee) = call.payload();
+        if !is_in_buffers {
+            payload = Payload::NONE;
+        }
         moved(&Moved {
             sock,
             out,
@@ -72,7 +79,7 @@ pub fn call_returned(ctx: BtfTracePointContext) -> i32 {
 
 /// All messages of a `sendmmsg` or `recvmmsg`, which has returned.
 #[inline(always)]
-fn batch(sock: u64, out: bool, array: u64, messages: u64) {
+fn batch(sock: u64, out: bool, array: u64, messages: u64, is_in_buffers: bool) {
     if messages > MESSAGES_MAX as u64 {
         emit::lost(Loss::UnseenMessages, messages - MESSAGES_MAX as u64);
     }
@@ -95,7 +102,11 @@ fn batch(sock: u64, out: bool, array: u64, messages: u64) {
             settled: index == messages,
             sequence: None,
             program: PROGRAM,
-            payload: message.payload(),
+            payload: if is_in_buffers {
+                message.payload()
+            } else {
+                Payload::NONE
+            },
             addressee: Addressee::in_process(message.name),
         });
     }

@@ -9,7 +9,7 @@ use aya_ebpf::{
 
 use super::{
     batch,
-    call::{Call, MSG_ERRQUEUE, MSG_PEEK, SENDMMSG},
+    call::{Call, MSG_ERRQUEUE, MSG_PEEK, MSG_TRUNC},
 };
 use crate::{
     actor,
@@ -24,8 +24,10 @@ use crate::{
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn socket_sent(ctx: BtfTracePointContext) -> i32 {
     let bytes: i32 = ctx.arg(1);
-    if bytes > 0 && actor::wanted() {
-        tell(ctx.arg(0), bytes, true);
+    if bytes <= 0 {
+        nothing_moved(bytes);
+    } else if actor::wanted() {
+        tell(ctx.arg(0), bytes, true, 0);
     }
     0
 }
@@ -35,21 +37,48 @@ pub fn socket_sent(ctx: BtfTracePointContext) -> i32 {
 pub fn socket_received(ctx: BtfTracePointContext) -> i32 {
     let bytes: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
-    if bytes > 0 && flags as u64 & (MSG_PEEK | MSG_ERRQUEUE) == 0 && actor::wanted() {
-        tell(ctx.arg(0), bytes, false);
+    if bytes <= 0 {
+        nothing_moved(bytes);
+    } else if flags as u64 & (MSG_PEEK | MSG_ERRQUEUE) == 0 && actor::wanted() {
+        tell(ctx.arg(0), bytes, false, flags as u64);
     }
     0
 }
 
+/// Of interest only in a batch of messages: one had no bytes, or failed.
 #[inline(always)]
-fn tell(sock: u64, bytes: i32, out: bool) {
+fn nothing_moved(bytes: i32) {
+    let registers = registers();
+    // SAFETY: the current thread's saved registers.
+    if !batch::is_one(unsafe { Call::number(registers) }) || !actor::wanted() {
+        return;
+    }
+    if bytes < 0 {
+        batch::ended();
+        return;
+    }
+    // SAFETY: as above.
+    if unsafe { Call::is_running(registers) } {
+        // SAFETY: as above.
+        batch::passed_over(&unsafe { Call::read(registers) });
+    }
+}
+
+/// The current thread's saved registers.
+#[inline(always)]
+fn registers() -> u64 {
     // SAFETY: the helpers have no preconditions; they exist wherever these tracepoints do.
-    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    // SAFETY: the helper returns the current thread's saved registers.
-    let (payload, addressee) = if unsafe { Call::is_running(registers) } {
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
+}
+
+#[inline(always)]
+fn tell(sock: u64, bytes: i32, out: bool, flags: u64) {
+    let registers = registers();
+    // SAFETY: the current thread's saved registers.
+    let (payload, addressee) = if flags & MSG_TRUNC == 0 && unsafe { Call::is_running(registers) } {
         // SAFETY: as above.
         let call = unsafe { Call::read(registers) };
-        if out && call.number == SENDMMSG {
+        if batch::is_one(call.number) {
             batch::payload(&call, bytes as u32)
         } else {
             call.payload()
