@@ -27,7 +27,7 @@ pub const ROLE_UNKNOWN: u8 = 0;
 pub const ROLE_CLIENT: u8 = 1;
 pub const ROLE_SERVER: u8 = 2;
 
-/// [`OpenedRecord::flags`]: bytes moved before the first event.
+/// [`OpenedRecord::flags`]: bytes moved before the first event. Of TCP only: other sockets do not count them.
 pub const OPENED_ADOPTED: u8 = 1;
 /// [`OpenedRecord::flags`]: both initial sequence numbers are known.
 pub const OPENED_SEQUENCE: u8 = 2;
@@ -99,7 +99,8 @@ pub struct OpenedRecord {
     pub reserved: [u8; 2],
     /// As in `sockaddr_un`; an abstract name begins with a zero byte.
     pub unix_path: [u8; UNIX_PATH_BYTES],
-    pub reserved_tail: [u8; 4],
+    /// Number of the socket's inode; 0 for TCP, and where it is not known.
+    pub inode: u32,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -350,6 +350,7 @@ fn announce(
         record.connection = connection.id;
         record.time_ns = bpf_ktime_get_ns();
         record.actor = current.own_record(&connection.rule);
+        record.inode = connection.inode as u32;
         let net = read::field::<u64>(sock, offset::sock_net());
         record.network_namespace = read::field::<u32>(net, offset::net_inum());
         // The sequence number of the first byte is one behind the initial one (the SYN has a number of its own).

@@ -111,6 +111,8 @@ pub struct Opened {
     pub sequence: Option<SequencePair>,
     /// The connection is older than the agent: its first bytes were not seen.
     pub adopted: bool,
+    /// Number of the socket's inode, as `/proc/PID/fd` shows it; 0 for TCP, and where it is not known.
+    pub inode: u32,
     /// Inode of the network namespace, 0 where unknown.
     pub network_namespace: u32,
 }

@@ -19,12 +19,13 @@ use super::{
     btf::BtfError,
     decode::decode,
     functions::FunctionProbes,
+    inodes::Inodes,
     load, memory,
     probes::WAKES,
     python::Pythons,
     ring::{Bell, Ring},
 };
-use crate::event::{ConnectionId, Event};
+use crate::event::{ConnectionId, Event, Transport};
 use crate::process::{GoFunctions, PythonProgram};
 
 /// Which kind of kernel hook to use.
@@ -165,6 +166,8 @@ pub struct Capture {
     hooks: Vec<HookStatus>,
     layout: Layout,
     map_bytes: u64,
+    /// Of sockets from before.
+    inodes: Inodes,
     refused_settings: u64,
     go: FunctionProbes,
     pythons: Pythons,
@@ -214,6 +217,7 @@ impl Capture {
             hooks: Vec::new(),
             layout,
             map_bytes,
+            inodes: Inodes::default(),
             refused_settings: 0,
             go: FunctionProbes::go(),
             pythons: Pythons::new(&mut programs)?,
@@ -242,6 +246,8 @@ impl Capture {
             arguments: &arguments,
         };
         this.hooks = attach::attach(&mut attaching, settings.tier)?;
+        // From here on nothing of a new socket goes unseen.
+        this.inodes = Inodes::now();
         Ok(this)
     }
 
@@ -263,7 +269,11 @@ impl Capture {
     /// at once. Fewer than `limit` means the buffer was drained.
     pub fn poll(&mut self, limit: usize, mut on_event: impl FnMut(Event<'_>)) -> usize {
         self.ring.read(limit, |record| {
-            if let Some(event) = decode(record) {
+            if let Some(mut event) = decode(record) {
+                if let Event::Opened(opened) = &mut event {
+                    opened.adopted |=
+                        opened.transport == Transport::Unix && self.inodes.is_older(opened.inode);
+                }
                 on_event(event);
             }
         })

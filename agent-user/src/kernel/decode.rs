@@ -131,6 +131,7 @@ fn opened(record: &OpenedRecord) -> Opened {
             server: record.server_sequence,
         }),
         adopted: record.flags & OPENED_ADOPTED != 0,
+        inode: record.inode,
         network_namespace: record.network_namespace,
     }
 }

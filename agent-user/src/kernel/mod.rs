@@ -11,6 +11,7 @@ mod capture;
 mod decode;
 mod doctor;
 mod functions;
+mod inodes;
 mod layout;
 mod load;
 mod memory;

@@ -338,6 +338,7 @@ impl Face {
             unix_path: String::new(),
             sequence: self.sequence,
             adopted: self.opener.is_none() && self.transport == Transport::Tcp,
+            inode: 0,
             network_namespace: 0,
         }));
     }

@@ -61,6 +61,7 @@ impl Host {
                 },
             }),
             adopted: false,
+            inode: 0,
             network_namespace: 1,
         }));
     }
@@ -308,6 +309,7 @@ fn an_unconnected_socket_has_a_peer_for_each_request() {
             unix_path: String::new(),
             sequence: None,
             adopted: false,
+            inode: 0,
             network_namespace: 1,
         }));
     }
