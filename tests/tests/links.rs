@@ -29,8 +29,7 @@ fn calls_get_the_request_that_made_them() {
         ("go", 100),
         ("asyncio", 98),
         ("nginx", 100),
-        // The goal is 98 (`cargo xtask bench links`); single runs of so few calls are a few of them below.
-        ("node-callbacks", 95),
+        ("node-callbacks", 98),
     ] {
         let Outcome { cells, losses, .. } = outcome(name).unwrap();
         assert_eq!(losses, [], "{name}");

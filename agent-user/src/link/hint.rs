@@ -276,11 +276,17 @@ impl Linker {
         let Some(exchange) = self.exchanges.get_mut(&call) else {
             return;
         };
-        exchange.pointed.pace = exchange.pointed.pace.closed();
-        if let Some((request, Witness::Turn(pace))) = &mut exchange.hint {
-            *pace = pace.closed();
-            let pointed = hint(*request, Witness::Turn(*pace), exchange.hint_others as usize);
-            self.inferring.call_pointed(exchange.actor.pid, call, pointed);
+        let before = exchange.pointed.pace;
+        let pace = before.closed();
+        exchange.pointed.pace = pace;
+        if let Some((_, Witness::Turn(known))) = &mut exchange.hint {
+            *known = pace;
+        }
+        if let Some(request) = exchange.pointed.turn.filter(|_| pace != before) {
+            let pointed = hint(request, Witness::Turn(pace), exchange.hint_others as usize);
+            let kind = Witness::Turn(before).kind();
+            self.inferring
+                .call_pointed(exchange.actor.pid, call, kind, pointed);
         }
     }
 
@@ -302,7 +308,15 @@ impl Linker {
             known,
             hint: hint_of(exchange),
         };
-        self.inferring.call_finished(exchange.actor.pid, &call);
+        let pid = exchange.actor.pid;
+        self.inferring.call_finished(pid, &call);
+        let others = exchange.hint_others as usize;
+        let mut witnesses = exchange.pointed.witnesses();
+        let rival = witnesses.find(|witness| exchange.hint.is_some_and(|better| better != *witness));
+        if let Some((request, by)) = rival.filter(|_| known.is_none()) {
+            self.inferring
+                .call_pointed_elsewhere(pid, id, hint(request, by, others));
+        }
     }
 }
 

@@ -117,10 +117,17 @@ impl Inferring {
         }
     }
 
-    /// More is known of what pointed at a request when the call was made.
-    pub(super) fn call_pointed(&mut self, pid: u32, call: ExchangeId, hint: Hint) {
+    /// Something else pointed elsewhere when a call was made that is over.
+    pub(super) fn call_pointed_elsewhere(&mut self, pid: u32, call: ExchangeId, hint: Hint) {
         if let Some(running) = self.engines.get_mut(&pid) {
-            running.engine.call_pointed(call.0, hint);
+            running.engine.call_pointed_elsewhere(call.0, hint);
+        }
+    }
+
+    /// More is known of a hint of that kind, from when the call was made.
+    pub(super) fn call_pointed(&mut self, pid: u32, call: ExchangeId, kind: usize, hint: Hint) {
+        if let Some(running) = self.engines.get_mut(&pid) {
+            running.engine.call_pointed(call.0, kind, hint);
         }
     }
 

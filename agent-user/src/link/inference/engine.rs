@@ -29,6 +29,8 @@ pub(super) struct HeldCall {
     pub(super) answered: bool,
     /// When it was made, and later.
     pub(super) hints: [Option<Hint>; 2],
+    /// What pointed elsewhere, when it was made, and was believed less.
+    pub(super) rival: Option<Hint>,
     /// One hint was taken as a test of the other.
     pub(super) compared: bool,
 }
@@ -165,6 +167,7 @@ impl Engine {
             parents: [known.map(Some); LEARNERS],
             answered: known.is_some(),
             hints: [hint, None],
+            rival: None,
             compared: false,
         });
     }
@@ -260,10 +263,13 @@ impl Engine {
             .calls
             .iter()
             .map(|held| Call {
-                hint: self.hints.weighed(held.hints).and_then(|(request, log_odds)| {
-                    let request = index.get(&request)?;
-                    Some((*request, log_odds))
-                }),
+                hint: self
+                    .hints
+                    .weighed(held.hints(&self.hints))
+                    .and_then(|(request, log_odds)| {
+                        let request = index.get(&request)?;
+                        Some((*request, log_odds))
+                    }),
                 ..held.call.clone()
             })
             .collect();
@@ -343,7 +349,7 @@ impl Engine {
             let parent = id(best);
             self.threshold.note(probability);
             let open = first[0].open[at].max(1) as f32;
-            let hint = self.hints.weighed(held.hints);
+            let hint = self.hints.weighed(held.hints(&self.hints));
             let told = hint.is_some_and(|(request, log_odds)| {
                 Some(request) == parent && self.parameters.is_told_by_hint(probability, log_odds)
             });

@@ -8,8 +8,20 @@ use rustc_hash::FxHashMap;
 
 use super::Answer;
 use super::engine::{Engine, HeldCall, LEARNERS};
-use super::hints::Hint;
+use super::hints::{Hint, Hints};
 use super::window::Request;
+
+impl HeldCall {
+    /// What pointed at a request when it was made, and later. Of two that differed then the one that is believed more by now.
+    pub(super) fn hints(&self, known: &Hints) -> [Option<Hint>; 2] {
+        let [pointed, later] = self.hints;
+        let believed = |hint: &Hint| known.log_odds(hint);
+        let rival = self
+            .rival
+            .filter(|rival| pointed.is_none_or(|pointed| believed(rival) > believed(&pointed)));
+        [rival.or(pointed), later]
+    }
+}
 
 impl Engine {
     /// Something points at a request that may have made a call which is over already.
@@ -19,10 +31,21 @@ impl Engine {
         }
     }
 
-    /// More is known of what pointed at a request when the call was made.
-    pub fn call_pointed(&mut self, call: u64, hint: Hint) {
+    /// Something else pointed elsewhere when the call was made, which was believed less then.
+    pub fn call_pointed_elsewhere(&mut self, call: u64, hint: Hint) {
         if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
-            held.hints[0] = Some(hint);
+            held.rival = Some(hint);
+        }
+    }
+
+    /// More is known of what pointed at a request when the call was made: `hint` takes the place of one of that kind.
+    pub fn call_pointed(&mut self, call: u64, kind: usize, hint: Hint) {
+        let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) else {
+            return;
+        };
+        let pointed = [&mut held.hints[0], &mut held.rival].into_iter().flatten();
+        for before in pointed.filter(|before| before.kind == kind) {
+            *before = hint;
         }
     }
 
@@ -69,7 +92,7 @@ impl Engine {
             .map(|held| (held.id, &held.request))
             .collect();
         for held in self.calls.iter_mut().filter(due) {
-            let Some((request, probability)) = self.hints.told(held.hints, budget) else {
+            let Some((request, probability)) = self.hints.told(held.hints(&self.hints), budget) else {
                 continue;
             };
             let open = |request: &&Request| {
@@ -97,5 +120,41 @@ impl Engine {
                 self.hints.compared([first, second]);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::inference::{FinishedCall, Parameters};
+
+    #[test]
+    fn of_two_that_pointed_at_requests_the_one_believed_when_it_is_decided_tells() {
+        let mut engine = Engine::new(Parameters::default());
+        let hint = |request: u64, kind: usize| Hint {
+            request,
+            kind,
+            family: kind,
+            others: 3,
+            expected_wrong: 0.05,
+        };
+        let (before, better) = (hint(1, 0), hint(2, 5));
+        (0..800).for_each(|_| engine.hint_tested(&before, true, 1.0));
+        (0..400).for_each(|_| engine.hint_tested(&better, true, 1.0));
+        (1..5).for_each(|request| engine.request_started(request, "GET /", 10));
+        engine.call_finished(&FinishedCall {
+            id: 100,
+            name: "GET /stock",
+            start_ns: 1_000_000,
+            end_ns: 2_000_000,
+            known: None,
+            hint: Some(before),
+        });
+        engine.call_pointed_elsewhere(100, better);
+        (0..20).for_each(|_| engine.hint_tested(&before, false, 1.0));
+        (1..5).for_each(|request| engine.request_finished(request, 3_000_000));
+        let mut answers = Vec::new();
+        engine.flush(&mut answers);
+        assert_eq!(answers[0].parent, Some(2));
     }
 }
