@@ -27,8 +27,9 @@ const MADE_MAX: usize = 8;
 const PLACES_MAX: usize = 1_024;
 /// Claims of open requests of a process, and its calls that are over and claimed by none.
 const CLAIMS_MAX: usize = 4_096;
-/// A place is believed while whoever woke there was free to be the one at least so many times as often as not.
-const FIT: u32 = 20;
+/// A place is believed while whoever woke there was free to be the one at least so many times as often as not. A lock in a
+/// process that does little else fits some fifty times as often as not, and is wrong about one call in twenty then.
+const FIT: u32 = 200;
 
 /// A call of a thread.
 #[derive(Clone, Copy, Debug)]

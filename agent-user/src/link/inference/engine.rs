@@ -8,6 +8,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::agreement::{Agreement, Doubts};
+use super::crowding::Crowding;
 use super::hints::{Hint, Hints};
 use super::history::History;
 use super::hypotheses::Hypotheses;
@@ -81,6 +82,7 @@ pub struct Engine {
     watched_ns: i64,
     threshold: Threshold,
     agreement: Agreement,
+    crowding: Crowding,
     /// Proposals that may be weighed before thrift sets in.
     credit: i64,
     pub(super) hints: Hints,
@@ -104,6 +106,7 @@ impl Engine {
             watched_ns: i64::MIN,
             threshold,
             agreement: Agreement::default(),
+            crowding: Crowding::default(),
             credit,
             hints: Hints::default(),
             overflowed: 0,
@@ -154,6 +157,7 @@ impl Engine {
             hint,
         } = *call;
         let name = self.call_names.number(name);
+        self.crowding.note(self.unfinished.len() as f32);
         let call = Call {
             start_ns,
             end_ns: end_ns.max(start_ns),
@@ -183,14 +187,14 @@ impl Engine {
     /// Answers what can be answered. Everything that ended before `now_ns` has been told, but for calls that began at
     /// `held_ns` or later.
     pub fn decide(&mut self, now_ns: i64, held_ns: i64, answers: &mut Vec<Answer>) {
+        if self.parameters.learns_crowds_anew && self.crowding.has_risen() {
+            self.learn_anew(now_ns);
+        }
         let crowded = self.held() > self.parameters.held_spans;
         let waited = self
             .first_ns
             .is_some_and(|first| first.saturating_add(self.parameters.warm_up_ns) <= now_ns);
         let known = self.requests.len() - self.unfinished.len();
-        if self.learners.is_none() && known < self.parameters.warm_up_requests && !waited && !crowded {
-            return;
-        }
         let patience_ns = self.parameters.patience_ns;
         let blocking = self
             .unfinished
@@ -200,15 +204,18 @@ impl Engine {
             .filter(|start| start.saturating_add(patience_ns) > now_ns)
             .min()
             .unwrap_or(now_ns);
-        self.solve(
-            if crowded {
-                now_ns
-            } else {
-                horizon_ns.min(held_ns).min(now_ns)
-            },
-            now_ns,
-            answers,
-        );
+        let horizon_ns = if crowded {
+            now_ns
+        } else {
+            horizon_ns.min(held_ns).min(now_ns)
+        };
+        if self.learners.is_none() && known < self.parameters.warm_up_requests && !waited && !crowded {
+            // Nothing is known of times yet; hints may have proven right before.
+            self.compare_hints(horizon_ns);
+            self.answer_by_hints(horizon_ns, answers);
+            return;
+        }
+        self.solve(horizon_ns, now_ns, answers);
         if crowded {
             self.overflowed += self.held() as u64;
         }
@@ -356,7 +363,8 @@ impl Engine {
             let contradicted =
                 hint.is_some_and(|(request, log_odds)| Some(request) != parent && log_odds > CONTRADICTS);
             let doubted = 1.0 - probability > self.parameters.doubt / (open * open);
-            let crowded = (doubted || open > self.parameters.crowd || contradicted) && !told;
+            let unusual = self.parameters.learns_crowds_anew && self.crowding.is_beyond(open);
+            let crowded = (doubted || unusual || open > self.parameters.crowd || contradicted) && !told;
             found.push(Answer {
                 call: held.id,
                 parent: parent.filter(|_| !crowded),
@@ -377,6 +385,15 @@ impl Engine {
                 *model = model.updated(&history.examples(), grown);
             }
         }
+    }
+
+    /// Forgets what was learned of times, and warms up again. What is known of hints stays.
+    fn learn_anew(&mut self, now_ns: i64) {
+        self.learners = None;
+        self.first_ns = Some(now_ns);
+        self.threshold = Threshold::new(self.parameters.error_budget);
+        self.agreement = Agreement::default();
+        self.crowding = Crowding::default();
     }
 
     /// Lets go of what nothing undecided can belong to any more, and remembers it as examples.

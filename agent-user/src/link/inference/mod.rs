@@ -13,6 +13,7 @@
 
 mod agreement;
 mod background;
+mod crowding;
 mod density;
 mod engine;
 mod hints;
@@ -70,6 +71,8 @@ pub struct Parameters {
     pub doubt: f32,
     /// With more requests open than this, times and names alone tell nothing.
     pub crowd: f32,
+    /// Models that learned from few open requests say nothing about many, and are learned anew where they stay many.
+    pub learns_crowds_anew: bool,
 }
 
 impl Default for Parameters {
@@ -90,6 +93,7 @@ impl Default for Parameters {
             error_budget: 0.004,
             doubt: 0.05,
             crowd: 16.0,
+            learns_crowds_anew: true,
         }
     }
 }
@@ -130,6 +134,7 @@ impl Parameters {
             examples: 1024,
             doubt: f32::INFINITY,
             crowd: f32::INFINITY,
+            learns_crowds_anew: false,
             ..Self::default()
         }
     }

@@ -89,6 +89,36 @@ fn a_lock_that_others_pass_on_says_nothing() {
 }
 
 #[test]
+fn a_lock_that_seldom_shows_itself_says_nothing_either() {
+    let mut bench = Bench::with_pool();
+    let waited_for = |bench: &mut Bench, rounds: u64| {
+        let ended = (0..rounds).map(|_| {
+            let others = bench.request(serving(2), 2);
+            let request = bench.request(serving(1), 1);
+            let call = bench.call_in_pool(1);
+            bench.wakes(pooled(1), serving(1), LOCK);
+            bench.end(request, serving(1), 1, Side::Server);
+            bench.end(others, serving(2), 2, Side::Server);
+            (call, request)
+        });
+        ended.last()
+    };
+    let believed = waited_for(&mut bench, 60);
+    // A thread that waits for an answer itself wakes there.
+    let request = bench.request(serving(1), 1);
+    let call = bench.call(pooled(1), 1_001);
+    bench.wakes(pooled(1), serving(1), LOCK);
+    bench.end(call, pooled(1), 1_001, Side::Client);
+    bench.end(request, serving(1), 1, Side::Server);
+    let doubted = waited_for(&mut bench, 1);
+    bench.decide();
+    let (call, request) = believed.unwrap();
+    assert_eq!(bench.parent(call).0, bench.span(request));
+    let (call, _) = doubted.unwrap();
+    assert_ne!(bench.parent(call).1, Method::Handoff);
+}
+
+#[test]
 fn an_answer_that_two_wait_for_is_given_to_neither() {
     let mut bench = Bench::with_pool();
     let requests = [1, 2].map(|thread| bench.request(serving(thread), u64::from(thread)));
