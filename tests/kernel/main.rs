@@ -10,6 +10,8 @@ mod adoption;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod calls_32;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod memory;

@@ -3,6 +3,7 @@
 //! The kernel leaves a call's arguments in the saved registers, so they can be read when it returns, and nothing needs to
 //! be remembered from its entry.
 
+use super::call_32;
 use crate::{payload::Payload, read};
 
 pub const READ: u64 = 0;
@@ -27,13 +28,16 @@ pub const MSG_ERRQUEUE: u64 = 0x2000;
 
 /// Offsets in `struct pt_regs` (`arch/x86/include/asm/ptrace.h`).
 pub mod register {
+    pub const BX: u32 = 40;
     pub const R10: u32 = 56;
     pub const R8: u32 = 72;
     pub const AX: u32 = 80;
+    pub const CX: u32 = 88;
     pub const DX: u32 = 96;
     pub const SI: u32 = 104;
     pub const DI: u32 = 112;
     pub const ORIG_AX: u32 = 120;
+    pub const CS: u32 = 136;
 }
 
 /// What the result's register says until the call returns: `-ENOSYS` (`arch/x86/entry/entry_64.S`).
@@ -58,6 +62,9 @@ impl Call {
     pub unsafe fn read(registers: u64) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
+            if call_32::is_one(registers) {
+                return call_32::read(registers);
+            }
             Self {
                 number: read::known_field(registers, register::ORIG_AX),
                 first: read::known_field(registers, register::DI),
@@ -89,7 +96,12 @@ impl Call {
     #[inline(always)]
     pub unsafe fn number(registers: u64) -> u64 {
         // SAFETY: the caller's promise.
-        unsafe { read::known_field(registers, register::ORIG_AX) }
+        unsafe {
+            if call_32::is_one(registers) {
+                return call_32::number(registers);
+            }
+            read::known_field(registers, register::ORIG_AX)
+        }
     }
 
     /// Where the bytes are, and the address of the destination that a sending call names, 0 for none.

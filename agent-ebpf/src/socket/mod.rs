@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod call;
+mod call_32;
 mod close;
 pub mod connect;
 mod function;
