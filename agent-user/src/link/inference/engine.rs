@@ -7,14 +7,15 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::agreement::{Agreement, Doubts};
+use super::agreement::Agreement;
+use super::calibration::{Calibration, Test};
 use super::crowding::Crowding;
 use super::hints::{Hint, Hints};
 use super::history::History;
-use super::hypotheses::Hypotheses;
+use super::judging::{Judgement, judge};
 use super::model::Model;
 use super::threshold::Threshold;
-use super::window::{Call, NOBODY, Request, Window};
+use super::window::{Call, NOBODY, Request};
 use super::{Answer, Parameters, SLACK_NS};
 
 pub(super) struct HeldRequest {
@@ -83,6 +84,7 @@ pub struct Engine {
     threshold: Threshold,
     agreement: Agreement,
     crowding: Crowding,
+    calibration: Calibration,
     /// Proposals that may be weighed before thrift sets in.
     credit: i64,
     pub(super) hints: Hints,
@@ -107,6 +109,7 @@ impl Engine {
             threshold,
             agreement: Agreement::default(),
             crowding: Crowding::default(),
+            calibration: Calibration::default(),
             credit,
             hints: Hints::default(),
             overflowed: 0,
@@ -314,25 +317,30 @@ impl Engine {
             fixed.collect::<Vec<_>>()
         };
         let calls: Vec<Vec<Call>> = (0..asked).map(fixed).collect();
-        let mut windows = Vec::with_capacity(asked);
-        for (calls, learner) in calls.iter().zip(&*learners) {
-            let mut window = Window::new(&requests, calls);
-            let breadth = self.parameters.deciding(self.credit < 0);
-            let mut hypotheses = Hypotheses::new(&mut window, &learner.model, breadth);
-            hypotheses.follow();
-            self.credit = self.credit.saturating_sub_unsigned(hypotheses.effort());
-            self.given_up += hypotheses.given_up();
-            windows.push(window);
+        let breadth = self.parameters.deciding(self.credit < 0);
+        let models = learners.iter().map(|learner| &learner.model);
+        let asked_with = models.clone().zip(calls.iter().map(Vec::as_slice));
+        let Some(judgement) = judge(&requests, asked_with, breadth) else {
+            return;
+        };
+        self.credit = self.credit.saturating_sub_unsigned(judgement.effort);
+        self.given_up += judgement.given_up;
+        if self.parameters.tests_itself && self.calibration.is_due() {
+            let test = Test::of(&judgement.window);
+            let tested = judge(
+                &test.requests,
+                models.take(asked).map(|model| (model, &test.calls[..])),
+                breadth,
+            );
+            let verdicts = tested.map(|tested| tested.verdicts);
+            self.calibration.note(&test, &verdicts.unwrap_or_default());
         }
-        let opinions: Vec<Vec<(u32, f32)>> = windows
-            .iter()
-            .map(|window| (0..self.calls.len()).map(|at| window.best(at)).collect())
-            .collect();
-        let (first, others) = windows.split_at_mut(1);
-        let doubts = Doubts::of(&first[0], others);
-        for (opinions, other) in others.iter().enumerate() {
-            first[0].average(other, opinions + 1);
-        }
+        let Judgement {
+            opinions,
+            verdicts,
+            window,
+            ..
+        } = judgement;
         let mut found = Vec::new();
         for (at, held) in self.calls.iter_mut().enumerate() {
             if held.answered || !due(held) {
@@ -351,11 +359,11 @@ impl Engine {
             }
             held.answered = true;
             self.credit = (self.credit + self.parameters.effort_per_call).min(self.parameters.effort);
-            let (best, probability) = first[0].best(at);
-            let probability = probability * (1.0 - doubts.at(at));
+            let (best, probability) = verdicts[at];
+            let probability = self.calibration.worth(probability);
             let parent = id(best);
             self.threshold.note(probability);
-            let open = first[0].open[at].max(1) as f32;
+            let open = window.open[at].max(1) as f32;
             let hint = self.hints.weighed(held.hints(&self.hints));
             let told = hint.is_some_and(|(request, log_odds)| {
                 Some(request) == parent && self.parameters.is_told_by_hint(probability, log_odds)

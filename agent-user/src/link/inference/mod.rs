@@ -6,22 +6,26 @@
 //!
 //! Road: [`Engine`] (stream) -> `window` (what is asked) -> `hypotheses` and `lattice` (which assignments are probable, event
 //! by event and then backwards) -> `model` (what is learned) -> `shape` (what requests of one name do) -> `density` (how long
-//! things take). Two models are learned from different first guesses; `agreement` says what it means where they differ, and
-//! `threshold` from when on nothing is said. The idea of describing a request by its gaps and
+//! things take). Two models are learned from different first guesses; `agreement` says what it means where they differ, `calibration` what a
+//! probability is worth, and `threshold` from when on nothing is said. The idea of describing a request by its gaps and
 //! learning them by expectation maximisation is TraceWeaver's (SIGCOMM 2024); classes that tie gaps and durations of one
 //! request together, steps instead of fixed sequences, joint hypotheses with probabilities, and doubt where learners differ are ours.
 
 mod agreement;
 mod background;
+mod calibration;
 mod crowding;
 mod density;
 mod engine;
 mod hints;
 mod history;
 mod hypotheses;
+mod judging;
 mod lattice;
 mod logarithm;
 mod model;
+mod places;
+mod repeats;
 mod shape;
 mod telling;
 mod threshold;
@@ -73,6 +77,8 @@ pub struct Parameters {
     pub crowd: f32,
     /// Models that learned from few open requests say nothing about many, and are learned anew where they stay many.
     pub learns_crowds_anew: bool,
+    /// Whether probabilities are corrected by tests of oneself.
+    pub tests_itself: bool,
 }
 
 impl Default for Parameters {
@@ -94,6 +100,7 @@ impl Default for Parameters {
             doubt: 0.05,
             crowd: 16.0,
             learns_crowds_anew: true,
+            tests_itself: false,
         }
     }
 }
@@ -135,6 +142,10 @@ impl Parameters {
             doubt: f32::INFINITY,
             crowd: f32::INFINITY,
             learns_crowds_anew: false,
+            tests_itself: true,
+            learning_breadth: 8,
+            deciding_breadth: 32,
+            error_budget: 0.007,
             ..Self::default()
         }
     }

@@ -137,6 +137,7 @@ impl Model {
     fn relearned(&self, examples: &[Example<'_>], class: impl Fn(usize, &PerClass) -> PerClass) -> Self {
         let mut next = Self::new();
         next.background = self.background.rates_only();
+        let mut classes = Vec::with_capacity(examples.len());
         for (at, example) in examples.iter().enumerate() {
             let request = example.request;
             let log = self
@@ -146,13 +147,20 @@ impl Model {
             if next.shapes.len() <= name {
                 next.shapes.resize_with(name + 1, Shape::new);
             }
-            next.shapes[name].learn(request, example.calls.iter().copied(), &class(at, &log));
+            let class = class(at, &log);
+            next.shapes[name].learn(request, example.calls.iter().copied(), &class);
+            classes.push(class);
             example
                 .calls
                 .iter()
                 .for_each(|call| next.background.add_duration(call));
         }
         next.shapes.iter_mut().for_each(Shape::refresh);
+        for (example, class) in examples.iter().zip(&classes) {
+            let shape = &mut next.shapes[example.request.name as usize];
+            shape.count_repeats(example.request, example.calls.iter().copied(), class);
+        }
+        next.shapes.iter_mut().for_each(Shape::refresh_repeats);
         next.background.refresh();
         next
     }

@@ -14,6 +14,8 @@ use smallvec::SmallVec;
 
 use super::density::{CLASSES, Density, PerClass, bin};
 use super::logarithm::{exp, ln};
+use super::places::Places;
+use super::repeats::{Made, Repeats};
 use super::window::{Call, Request};
 
 /// Calls of one request that are told apart by their number; later ones share a number.
@@ -78,6 +80,7 @@ pub(super) struct Shape {
     departures: Vec<Departures>,
     /// By name of the call.
     durations: Vec<Option<Density>>,
+    repeats: Repeats,
 }
 
 /// A request part-way through: where it stands after some of its calls.
@@ -88,6 +91,7 @@ pub(super) struct Progress {
     last: u32,
     last_ns: i64,
     calls: u32,
+    made: Made,
     /// Ends and names of calls not over yet.
     open: SmallVec<[(i64, u32); 4]>,
 }
@@ -104,6 +108,7 @@ impl Shape {
             places: Places::default(),
             departures: Vec::new(),
             durations: Vec::new(),
+            repeats: Repeats::default(),
         }
     }
 
@@ -124,9 +129,14 @@ impl Shape {
 
     fn step_to(&self, progress: &mut Progress, call: &Call, log: &mut PerClass) {
         self.advance(progress, call.start_ns, log);
+        self.add_call(log, progress, call);
+        progress.begin(call, &self.repeats);
+    }
+
+    fn add_call(&self, log: &mut PerClass, progress: &Progress, call: &Call) {
         self.add_step(log, progress, call_of(call.name), call.start_ns);
+        add(log, &[self.repeats.log(progress.made, call.name); CLASSES]);
         self.add_duration(log, call);
-        progress.begin(call);
     }
 
     fn add_duration(&self, log: &mut PerClass, call: &Call) {
@@ -176,10 +186,7 @@ impl Shape {
     pub(super) fn begin(&self, request: &Request) -> Progress {
         Progress {
             log: self.log_weights,
-            last: START,
-            last_ns: request.start_ns,
-            calls: 0,
-            open: SmallVec::new(),
+            ..Progress::at_start(request)
         }
     }
 
@@ -199,8 +206,7 @@ impl Shape {
         if progress.open.iter().any(|open| open.0 <= call.start_ns) {
             self.step_to(&mut progress.clone(), call, &mut log);
         } else {
-            self.add_step(&mut log, progress, call_of(call.name), call.start_ns);
-            self.add_duration(&mut log, call);
+            self.add_call(&mut log, progress, call);
         }
         log_sum(&log)
     }
@@ -282,6 +288,7 @@ impl Shape {
             }
         }
         for (name, bin) in durations {
+            self.repeats.know(name);
             let name = name as usize;
             if self.durations.len() <= name {
                 self.durations.resize_with(name + 1, || None);
@@ -290,6 +297,37 @@ impl Shape {
                 .get_or_insert_with(Density::new)
                 .add(bin, weights);
         }
+    }
+
+    /// Counts how often a request makes each call once more, and how often its steps would have led one to expect that.
+    /// After [`Shape::refresh`].
+    pub(super) fn count_repeats<'a>(
+        &mut self,
+        request: &Request,
+        calls: impl Iterator<Item = &'a Call>,
+        weights: &PerClass,
+    ) {
+        let mut repeats = std::mem::take(&mut self.repeats);
+        let names: SmallVec<[u32; 16]> = repeats.names().collect();
+        let mut made = Made::default();
+        walk(request, calls, &mut |from, before, to, _| {
+            for name in &names {
+                if let Some(place) = self.places.find(from, call_of(*name)) {
+                    let log = self.steps[place].log[before.min(DEPTH) as usize];
+                    let probability: f32 = (0..CLASSES).map(|class| weights[class] * exp(log[class])).sum();
+                    repeats.expect(made, *name, probability);
+                }
+            }
+            if let Some(name) = to.checked_sub(call_of(0)) {
+                repeats.see(made, name);
+                made = repeats.and(made, name);
+            }
+        });
+        self.repeats = repeats;
+    }
+
+    pub(super) fn refresh_repeats(&mut self) {
+        self.repeats.refresh();
     }
 
     /// Turns counts into probabilities.
@@ -329,52 +367,6 @@ impl Shape {
     }
 }
 
-/// Where steps are kept, by event and destination: hashed for every step of every hypothesis.
-#[derive(Clone, Default)]
-struct Places {
-    /// Key and place; a place of `u32::MAX` is free. A power of two of them, at most half of them taken.
-    slots: Vec<(u32, u32)>,
-    taken: usize,
-}
-
-impl Places {
-    fn key(from: u32, to: u32) -> u32 {
-        from << 16 | to
-    }
-
-    fn slot(&self, key: u32) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut at = (key.wrapping_mul(0x9e37_79b1) >> 12) as usize & mask;
-        while self.slots[at].1 != u32::MAX && self.slots[at].0 != key {
-            at = (at + 1) & mask;
-        }
-        at
-    }
-
-    fn find(&self, from: u32, to: u32) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let place = self.slots[self.slot(Self::key(from, to))].1;
-        (place != u32::MAX).then_some(place as usize)
-    }
-
-    fn insert(&mut self, from: u32, to: u32, place: usize) {
-        if 2 * (self.taken + 1) > self.slots.len() {
-            let grown = vec![(0, u32::MAX); (2 * self.slots.len()).max(16)];
-            let old = std::mem::replace(&mut self.slots, grown);
-            for (key, place) in old.into_iter().filter(|(_, place)| *place != u32::MAX) {
-                let at = self.slot(key);
-                self.slots[at] = (key, place);
-            }
-        }
-        let key = Self::key(from, to);
-        let at = self.slot(key);
-        self.slots[at] = (key, place as u32);
-        self.taken += 1;
-    }
-}
-
 /// Probability of a destination never seen from an event seen so often.
 fn any(total: f32) -> f32 {
     PRIOR_ANY / (total + PRIOR_ANY) / 8.0
@@ -387,6 +379,7 @@ impl Progress {
         hasher.write_u32(self.last);
         hasher.write_i64(self.last_ns);
         hasher.write_u32(self.calls.min(DEPTH));
+        hasher.write_u64(self.made.bits());
         // In no order.
         let open = self.open.iter().map(|(end_ns, name)| {
             let mut hasher = FxHasher::default();
@@ -403,7 +396,19 @@ impl Progress {
         self.open.iter().map(|open| open.0).max().unwrap_or(self.last_ns)
     }
 
-    fn begin(&mut self, call: &Call) {
+    fn at_start(request: &Request) -> Self {
+        Self {
+            log: [0.0; CLASSES],
+            last: START,
+            last_ns: request.start_ns,
+            calls: 0,
+            made: Made::default(),
+            open: SmallVec::new(),
+        }
+    }
+
+    fn begin(&mut self, call: &Call, repeats: &Repeats) {
+        self.made = repeats.and(self.made, call.name);
         (self.last, self.last_ns) = (call_started(call.name), call.start_ns);
         self.calls += 1;
         self.open.push((call.end_ns, call.name));
@@ -425,13 +430,8 @@ impl Progress {
 }
 
 fn walk<'a>(request: &Request, calls: impl Iterator<Item = &'a Call>, visit: Visit<'_>) {
-    let mut at = Progress {
-        log: [0.0; CLASSES],
-        last: START,
-        last_ns: request.start_ns,
-        calls: 0,
-        open: SmallVec::new(),
-    };
+    let mut at = Progress::at_start(request);
+    let repeats = Repeats::default();
     let advance = |at: &mut Progress, until_ns: i64, visit: Visit<'_>| {
         while let Some((end_ns, name)) = at.pop_ended(until_ns) {
             visit(at.last, at.calls, CALL_ENDS, None);
@@ -446,7 +446,7 @@ fn walk<'a>(request: &Request, calls: impl Iterator<Item = &'a Call>, visit: Vis
             call_of(call.name),
             Some(bin(call.start_ns - at.last_ns)),
         );
-        at.begin(call);
+        at.begin(call, &repeats);
     }
     advance(&mut at, request.end_ns, &mut *visit);
     if !request.unfinished {
