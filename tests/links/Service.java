@@ -17,12 +17,13 @@ import java.util.concurrent.Future;
 
 /**
  * A Java service whose requests call the leaf. Paths are /keep|close/PATTERN/item/NUMBER; the argument says how: "pool"
- * (a pool of threads and blocking calls), "client" (java.net.http.HttpClient, whose own threads write).
+ * (a pool of threads and blocking calls), "virtual" (the same, each request and each parallel call on a virtual thread of
+ * its own: Java 21 on), "client" (java.net.http.HttpClient, whose own threads write).
  */
 public final class Service {
     private static final String LEAF = "http://127.0.0.1:" + System.getenv("LEAF_PORT");
     private static final List<String> PARALLEL = List.of("/stock", "/price", "/review");
-    private static final ExecutorService CALLS = Executors.newFixedThreadPool(32);
+    private static ExecutorService calls = Executors.newFixedThreadPool(32);
 
     private interface Caller {
         int call(boolean keep, String path) throws Exception;
@@ -54,7 +55,7 @@ public final class Service {
             case "parallel" -> {
                 List<Future<Integer>> open = new ArrayList<>();
                 for (String what : PARALLEL) {
-                    open.add(CALLS.submit(() -> caller.call(keep, what + item)));
+                    open.add(calls.submit(() -> caller.call(keep, what + item)));
                 }
                 for (Future<Integer> one : open) {
                     one.get();
@@ -82,7 +83,17 @@ public final class Service {
         }
     }
 
+    /** By its name, as compilers before Java 21 do not know it. */
+    private static ExecutorService virtualThreads() throws ReflectiveOperationException {
+        return (ExecutorService) Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);
+    }
+
     public static void main(String[] arguments) throws Exception {
+        ExecutorService requests = Executors.newFixedThreadPool(32);
+        if (arguments[0].equals("virtual")) {
+            requests = virtualThreads();
+            calls = requests;
+        }
         Caller caller = Service::blocking;
         if (arguments[0].equals("client")) {
             HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
@@ -93,7 +104,7 @@ public final class Service {
         Caller chosen = caller;
         int port = Integer.parseInt(System.getenv("PORT"));
         HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 256);
-        server.setExecutor(Executors.newFixedThreadPool(32));
+        server.setExecutor(requests);
         server.createContext("/", exchange -> handle(chosen, exchange));
         server.start();
         if (System.getenv("BACKGROUND") != null) {

