@@ -15,7 +15,7 @@ pub use record::{
     AddressedRecord, AwaitedRecord, ClosedRecord, ConnectingRecord, DataRecord, Kind, OpenedRecord,
     ProcessRecord, WakeRecord, WokenRecord,
 };
-pub use rule::{ConnectionSetting, PortRule, ProcessRule, PythonTasks, Switches};
+pub use rule::{ConnectionSetting, JavaThread, PortRule, ProcessRule, PythonTasks, Switches};
 
 /// The types' use as values of aya maps and globals.
 #[cfg(feature = "user")]
@@ -28,6 +28,8 @@ mod user {
     unsafe impl aya::Pod for crate::ProcessRule {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::PythonTasks {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for crate::JavaThread {}
     // SAFETY: as above.
     unsafe impl aya::Pod for crate::ConnectionSetting {}
 }

@@ -42,6 +42,9 @@ pub const PYTHON_PROCESSES_MAX: u32 = 1024;
 /// Streams of uvloop that wait to be written, threads that write them, and threads of Python whose state is known.
 pub const PYTHON_WRITES_MAX: u32 = 4 * 1024;
 
+/// Threads of Java that carry virtual threads.
+pub const JAVA_CARRIERS_MAX: u32 = 4 * 1024;
+
 /// Threads whose wake-ups are remembered; the one that was woken least recently is forgotten.
 pub const WOKEN_THREADS_DEFAULT: u32 = 4 * 1024;
 

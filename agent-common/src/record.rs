@@ -48,7 +48,8 @@ pub const DATA_CONTINUES: u16 = 1;
 pub struct ActorRecord {
     pub pid: u32,
     pub tid: u32,
-    /// A goroutine's id, or with [`ROUTINE_TASK`] an asyncio task; 0 where there is neither.
+    /// A goroutine's id, or with [`ROUTINE_TASK`] an asyncio task, or with [`ROUTINE_VIRTUAL_THREAD`] a virtual thread's
+    /// number; 0 where there is none.
     pub routine: u64,
     /// The goroutine that started it, or the task that waits for it.
     pub parent_routine: u64,
@@ -59,6 +60,9 @@ pub struct ActorRecord {
 pub const ROUTINE_TASK: u64 = 1 << 63;
 pub const TASK_NUMBER_SHIFT: u32 = 47;
 pub const TASK_NUMBER_MASK: u64 = 0xFFFF;
+
+/// [`ActorRecord::routine`]: a virtual thread of Java, by its number (`Thread.threadId`).
+pub const ROUTINE_VIRTUAL_THREAD: u64 = 1 << 62;
 
 /// Data moved; `captured` bytes of payload follow.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,9 @@ pub const PROCESS_PYTHON: u32 = 8;
 /// [`ProcessRule::flags`]: which of its threads wake which is told, see [`crate::record::WokenRecord`].
 pub const PROCESS_WAKES: u32 = 16;
 
+/// [`ProcessRule::flags`]: a Java program; threads of it carry virtual threads, see [`JavaThread`].
+pub const PROCESS_JAVA: u32 = 32;
+
 /// What holds for one process (thread group).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -58,6 +61,19 @@ pub struct PythonTasks {
     /// too small with [`ATTRIBUTES_TAGGED`]); 0 where they are in a dictionary.
     pub attributes_offset: i32,
     pub attributes: u32,
+    pub reserved: u32,
+}
+
+/// Where a thread of a Java process tells which virtual thread it carries: an address in its memory, an offset in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct JavaThread {
+    /// Holds the address of the `java.lang.Thread` that runs: its own, or that of the virtual thread it carries.
+    pub running: u64,
+    /// Its own number (`Thread.threadId`).
+    pub own_number: u64,
+    /// Of a `java.lang.Thread`: its number, which no other thread of the process ever has.
+    pub number_offset: u32,
     pub reserved: u32,
 }
 
@@ -143,6 +159,7 @@ pub struct Switches {
 const _: () = {
     assert!(size_of::<ProcessRule>() == 12);
     assert!(size_of::<PythonTasks>() == 80);
+    assert!(size_of::<JavaThread>() == 24);
     assert!(size_of::<ConnectionSetting>() == 16);
     assert!(size_of::<Switches>() == 56);
     assert!(setting_slot(5 << CONNECTION_CPU_BITS, 1024) == 5);

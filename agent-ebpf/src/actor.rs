@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
 use spanhound_common::{
     ProcessRule,
     record::ActorRecord,
-    rule::{PROCESS_GO, PROCESS_PYTHON, exception_bit},
+    rule::{PROCESS_GO, PROCESS_JAVA, PROCESS_PYTHON, exception_bit},
 };
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     config::switch,
     maps::{EXCEPTIONS, PROCESSES},
     read,
-    runtime::{go, python},
+    runtime::{go, java, python},
 };
 
 /// The current thread.
@@ -45,7 +45,7 @@ impl Current {
         let mut actor = self.own_record(rule);
         if acts && rule.flags & PROCESS_PYTHON != 0 {
             python::task(&mut actor);
-        } else if actor.routine != 0 {
+        } else if rule.flags & PROCESS_GO != 0 && actor.routine != 0 {
             go::behalf(&mut actor);
         }
         actor
@@ -62,6 +62,8 @@ impl Current {
         };
         if rule.flags & PROCESS_GO != 0 {
             goroutine(rule, &mut actor);
+        } else if rule.flags & PROCESS_JAVA != 0 {
+            java::virtual_thread(&mut actor);
         }
         actor
     }

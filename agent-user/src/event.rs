@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 
 use spanhound_common::limits::WAKES_MAX;
-use spanhound_common::record::{ROUTINE_TASK, TASK_NUMBER_MASK, TASK_NUMBER_SHIFT};
+use spanhound_common::record::{ROUTINE_TASK, ROUTINE_VIRTUAL_THREAD, TASK_NUMBER_MASK, TASK_NUMBER_SHIFT};
 
 /// Nanoseconds of the kernel's monotonic clock (`CLOCK_MONOTONIC`), or of a capture file's clock in `replay`.
 pub type TimeNs = u64;
@@ -50,7 +50,8 @@ pub struct Actor {
     pub pid: u32,
     /// Kernel thread id.
     pub tid: u32,
-    /// Go: goroutine id, 0 where there is none or it could not be read.
+    /// Go: goroutine id; Java: a virtual thread's number with [`ROUTINE_VIRTUAL_THREAD`]. 0 where there is none or it
+    /// could not be read.
     pub goroutine: u64,
     /// Go: id of the goroutine that started this one, 0 where unknown.
     pub parent_goroutine: u64,
@@ -58,6 +59,21 @@ pub struct Actor {
     pub task: Option<Task>,
     /// Python: the task that waits for it.
     pub parent_task: Option<Task>,
+}
+
+impl Actor {
+    /// The thread that does one thing after the other: the virtual one where one runs, else the kernel's.
+    pub fn thread(&self) -> u64 {
+        match self.is_virtual_thread() {
+            true => self.goroutine,
+            false => u64::from(self.tid),
+        }
+    }
+
+    /// Whether [`Self::goroutine`] is a virtual thread.
+    pub fn is_virtual_thread(&self) -> bool {
+        self.goroutine & ROUTINE_VIRTUAL_THREAD != 0
+    }
 }
 
 /// A task of Python's asyncio: where it is, and the low bits of its number.

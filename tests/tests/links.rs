@@ -1,4 +1,4 @@
-//! Links of services of five kinds, one client and eight: threads (Python), goroutines (Go), tasks (Python's asyncio), an
+//! Links of services of six kinds, one client and eight: threads (Python), virtual threads (Java), goroutines (Go), tasks (Python's asyncio), an
 //! event loop that queues nothing (nginx), one that does (Node). `cargo xtask bench links` has more of them.
 
 use anyhow::{Context, Result};
@@ -26,6 +26,7 @@ fn calls_get_the_request_that_made_them() {
     }
     for (name, least_percent) in [
         ("python-threads", 100),
+        ("java-virtual", 100),
         ("go", 100),
         ("asyncio", 98),
         ("nginx", 100),

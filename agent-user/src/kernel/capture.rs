@@ -7,10 +7,10 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use spanhound_common::{
-    ConnectionSetting, Layout, Loss, PortRule, ProcessRule, limits,
+    ConnectionSetting, JavaThread, Layout, Loss, PortRule, ProcessRule, limits,
     rule::{
-        BUDGET_IGNORED, PROCESS_CHOSEN, PROCESS_IGNORED, PROCESS_PYTHON, PROCESS_WAKES, exception_bit,
-        setting_slot,
+        BUDGET_IGNORED, PROCESS_CHOSEN, PROCESS_IGNORED, PROCESS_JAVA, PROCESS_PYTHON, PROCESS_WAKES,
+        exception_bit, setting_slot,
     },
 };
 
@@ -20,6 +20,7 @@ use super::{
     decode::decode,
     functions::FunctionProbes,
     inodes::Inodes,
+    java::Javas,
     load, memory,
     probes::WAKES,
     python::Pythons,
@@ -171,6 +172,7 @@ pub struct Capture {
     refused_settings: u64,
     go: FunctionProbes,
     pythons: Pythons,
+    javas: Javas,
     /// The program that sees threads wake each other was attached, or refused.
     wakes_asked: bool,
 }
@@ -221,6 +223,7 @@ impl Capture {
             refused_settings: 0,
             go: FunctionProbes::go(),
             pythons: Pythons::new(&mut programs)?,
+            javas: Javas::new(&mut programs)?,
             wakes_asked: false,
             programs,
         };
@@ -312,6 +315,9 @@ impl Capture {
         if self.pythons.watches(pid) {
             rule.flags |= PROCESS_PYTHON;
         }
+        if self.javas.watches(pid) {
+            rule.flags |= PROCESS_JAVA;
+        }
         if rule.flags & PROCESS_WAKES != 0 && !std::mem::replace(&mut self.wakes_asked, true) {
             // Refused: `doctor` says so too, and calls made by other threads than the request's get no hint from it.
             if let Err(error) = attach::attach_asked(&mut self.programs, WAKES) {
@@ -344,15 +350,27 @@ impl Capture {
     /// Reads which task of this Python program writes and connects.
     pub fn watch_python(&mut self, pid: u32, program: &PythonProgram) {
         if self.pythons.watch(&mut self.programs, pid, program) {
-            let rule = self.processes.get(&pid, 0).unwrap_or_default();
-            self.set_process(pid, rule);
+            self.set_process_again(pid);
         }
+    }
+
+    /// Reads which virtual threads these threads of a Java program carry.
+    pub fn watch_java(&mut self, pid: u32, carriers: &[(u32, JavaThread)]) {
+        if self.javas.watch(pid, carriers) {
+            self.set_process_again(pid);
+        }
+    }
+
+    fn set_process_again(&mut self, pid: u32) {
+        let rule = self.processes.get(&pid, 0).unwrap_or_default();
+        self.set_process(pid, rule);
     }
 
     /// Forgets what was set for a process (it ended).
     pub fn forget_process(&mut self, pid: u32) {
         self.go.forget(&mut self.programs, pid);
         self.pythons.forget(&mut self.programs, pid);
+        self.javas.forget(pid);
         // Absent is what is wanted.
         let _ = self.processes.remove(&pid);
         self.set_exception(pid, false);
@@ -401,6 +419,11 @@ impl Capture {
     /// Python programs whose tasks could not be read, or not those of uvloop.
     pub fn python_turned_away(&self) -> u64 {
         self.pythons.turned_away()
+    }
+
+    /// Java programs whose virtual threads could not be read.
+    pub fn java_turned_away(&self) -> u64 {
+        self.javas.turned_away
     }
 
     /// Budgets and process rules the kernel's maps had no room for.

@@ -12,6 +12,7 @@ mod decode;
 mod doctor;
 mod functions;
 mod inodes;
+mod java;
 mod layout;
 mod load;
 mod memory;

@@ -5,7 +5,8 @@
 //!
 //! What `exact` assumes, rung by rung:
 //! - *header*: exactly one open request of the process carries the same id.
-//! - *goroutine*: the goroutine that read the one open request writes the call itself.
+//! - *goroutine*: the goroutine that read the one open request writes the call itself; a virtual thread of Java likewise, which
+//!   is called *thread*.
 //! - *thread*: the process has been seen to serve whole requests on one thread each, never to do two things at once on
 //!   a thread, and this thread has one open request and no unanswered call.
 //! - *task* (event-loop segment): the executable is known to work for one request per loop turn and to queue nothing
@@ -163,8 +164,12 @@ fn by_goroutine(linker: &Linker, call: &Exchange) -> Option<Link> {
             _ => None,
         },
     };
+    let method = match call.actor.is_virtual_thread() {
+        true => Method::Thread,
+        false => Method::Goroutine,
+    };
     open_on(call.actor.goroutine)
-        .map(|one| Link::exact(one, Method::Goroutine))
+        .map(|one| Link::exact(one, method))
         .or_else(|| {
             // It may have outlived the request it was started for.
             open_on(call.actor.parent_goroutine).map(|one| Link::inferred(one, Method::Goroutine, 0.97))
@@ -181,11 +186,7 @@ fn by_thread(
     let Some(process) = linker.processes.get(&call.actor.pid) else {
         return (None, None);
     };
-    let worker = Worker {
-        pid: call.actor.pid,
-        id: u64::from(call.actor.tid),
-    };
-    let Some(work) = linker.threads.get(worker) else {
+    let Some(work) = linker.threads.get(Worker::thread(call.actor)) else {
         return (None, None);
     };
     let owner = match cause {
@@ -262,7 +263,8 @@ fn bystands(linker: &Linker, call: &Exchange) -> bool {
         .threads
         .get(Worker::thread(call.actor))
         .is_some_and(|work| work.served);
-    call.actor.goroutine == 0 && faithful && !serves
+    let has_goroutine = call.actor.goroutine != 0 && !call.actor.is_virtual_thread();
+    !has_goroutine && faithful && !serves
 }
 
 /// Calls of this name are made while no request is open, too.

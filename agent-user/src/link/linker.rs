@@ -213,7 +213,7 @@ impl Linker {
             }
             Side::Server => {
                 self.inferring.request_finished(opener.pid, id, end_ns);
-                let alone = actor.tid == opener.tid;
+                let alone = actor.thread() == opener.thread();
                 let process = self.process(opener.pid);
                 process.note_stay(alone);
                 if alone {

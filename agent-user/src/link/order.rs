@@ -44,7 +44,7 @@ struct Waiting {
     request: ExchangeId,
     kind: Kind,
     turn: u32,
-    lane: u32,
+    lane: u64,
     /// Names of the calls it has made since.
     made: Vec<u64>,
 }
@@ -69,7 +69,7 @@ pub(super) struct Order {
 impl Order {
     /// `turn` counts a loop's turns; 0 where the work goes to other threads. Requests of different lanes do not wait for each
     /// other: threads that do all they do for a request themselves.
-    pub(super) fn waits(&mut self, request: ExchangeId, kind: Kind, turn: u32, lane: u32) {
+    pub(super) fn waits(&mut self, request: ExchangeId, kind: Kind, turn: u32, lane: u64) {
         if self.waiting.len() >= WAITING_MAX {
             self.waiting.pop_front();
         }
@@ -108,7 +108,7 @@ impl Order {
     }
 
     /// The request whose turn it is to make such a call, and the one whose turn it is then.
-    pub(super) fn turn(&self, call: &str, lane: u32) -> Option<(ExchangeId, Option<ExchangeId>)> {
+    pub(super) fn turn(&self, call: &str, lane: u64) -> Option<(ExchangeId, Option<ExchangeId>)> {
         let name = hash(&call);
         let (follows, most) = (&self.follows, &self.most);
         let due = |waiting: &Waiting| {
@@ -170,7 +170,7 @@ mod tests {
 
     impl Order {
         /// Whose turn it is makes the call.
-        fn take(&mut self, call: &str, lane: u32) -> Option<ExchangeId> {
+        fn take(&mut self, call: &str, lane: u64) -> Option<ExchangeId> {
             let (next, _) = self.turn(call, lane)?;
             self.made(next, call);
             Some(next)

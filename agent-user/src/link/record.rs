@@ -149,9 +149,9 @@ impl Process {
     }
 
     /// What is done in one lane waits for nothing in another one.
-    pub(super) fn lane(&self, actor: Actor) -> u32 {
+    pub(super) fn lane(&self, actor: Actor) -> u64 {
         match self.keeps_threads() {
-            true => actor.tid,
+            true => actor.thread(),
             false => 0,
         }
     }

@@ -24,7 +24,7 @@ impl Worker {
     pub(super) fn thread(actor: Actor) -> Self {
         Self {
             pid: actor.pid,
-            id: u64::from(actor.tid),
+            id: actor.thread(),
         }
     }
 

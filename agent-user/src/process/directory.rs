@@ -10,7 +10,9 @@ use rustc_hash::FxHashMap;
 
 use super::procfs::{Procfs, Stat};
 use super::service_name::{Clues, service_name};
-use super::{GoFunctions, GoLayout, Instance, PythonLook, Runtime, cgroup, command_line, go, python};
+use super::{
+    GoFunctions, GoLayout, Instance, JavaLook, PythonLook, Runtime, cgroup, command_line, go, java, python,
+};
 use crate::event::ProcessName;
 
 /// What the directory turned away, since start.
@@ -119,6 +121,11 @@ impl Directory {
     /// Where a Python program keeps what its event loops run. Reads its memory and files, remembers nothing.
     pub fn python(&self, pid: u32) -> PythonLook {
         python::look(&self.procfs, pid)
+    }
+
+    /// Which threads of a Java program carry virtual threads, and where they tell which. As [`Self::python`].
+    pub fn java(&self, pid: u32) -> JavaLook {
+        java::look(&self.procfs, pid)
     }
 
     /// The process ended, or became another program: what was known of it no longer holds.

@@ -10,6 +10,9 @@ mod command_line;
 mod directory;
 mod elf;
 mod go;
+mod java;
+mod mapping;
+mod memory;
 mod procfs;
 mod python;
 mod runtime;
@@ -17,6 +20,7 @@ mod service_name;
 
 pub use directory::{Directory, DirectoryCounters};
 pub use go::{GoFunctions, GoLayout};
+pub use java::JavaLook;
 pub use procfs::Procfs;
 pub use python::{PythonLook, PythonProgram, UvloopFunctions};
 pub use runtime::Runtime;

@@ -129,6 +129,12 @@ impl Procfs {
             .collect()
     }
 
+    /// What a thread is called, by the kernel's number.
+    pub(super) fn thread_name(&self, pid: u32, tid: u32) -> String {
+        let name = self.text(&PathBuf::from(format!("{pid}/task/{tid}/comm")));
+        name.trim_end().to_owned()
+    }
+
     pub(super) fn memory_file(&self, pid: u32) -> PathBuf {
         self.root.join(format!("{pid}/mem"))
     }

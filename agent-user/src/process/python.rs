@@ -7,7 +7,6 @@
 //! interpreter lock or one without its dynamic symbols the task rung stays off.
 
 mod interpreter;
-mod memory;
 mod object;
 mod threads;
 
@@ -15,9 +14,10 @@ use std::path::PathBuf;
 
 use spanhound_common::PythonTasks;
 
+use super::mapping::{Mapping, mappings};
+use super::memory::ProcessMemory;
 use super::procfs::Procfs;
-use interpreter::{Interpreter, Mapping};
-use memory::ProcessMemory;
+use interpreter::Interpreter;
 use object::Objects;
 
 /// What the kernel programs need to read the tasks of a process.
@@ -48,7 +48,7 @@ pub enum PythonLook {
 }
 
 pub(super) fn look(procfs: &Procfs, pid: u32) -> PythonLook {
-    let mappings = interpreter::mappings(&procfs.all_maps(pid));
+    let mappings = mappings(&procfs.all_maps(pid));
     let executable = procfs.executable(pid);
     let Some(interpreter) = interpreter::find(procfs, pid, &mappings, &executable) else {
         return PythonLook::Unknown;

@@ -226,6 +226,7 @@ impl Agent {
                 Order::SetProcess { pid, rule } => self.capture.set_process(pid, rule),
                 Order::WatchGo { pid, functions } => self.capture.watch_go(pid, functions),
                 Order::WatchPython { pid, program } => self.capture.watch_python(pid, &program),
+                Order::WatchJava { pid, carriers } => self.capture.watch_java(pid, &carriers),
                 Order::ForgetProcess { pid } => self.capture.forget_process(pid),
             }
         }
@@ -280,6 +281,8 @@ impl Agent {
         counters.push(("go_programs_not_followed", self.capture.go_turned_away()));
         let python = self.pipeline.pythons_unknown() + self.capture.python_turned_away();
         counters.push(("python_programs_not_followed", python));
+        let java = self.pipeline.javas_unknown() + self.capture.java_turned_away();
+        counters.push(("java_programs_not_followed", java));
         let ledger = &mut self.pipeline.ledger;
         for loss in self.capture.losses() {
             ledger.set(loss.loss.name(), loss.count);

@@ -3,6 +3,7 @@
 //! Enters: events, and the time now and then. Leaves: linked spans, orders to capture, the loss ledger. Bounded: by its
 //! rooms. Deliberately absent: the kernel, the network, clocks.
 
+mod javas;
 mod listener;
 mod order;
 mod pythons;
@@ -27,6 +28,7 @@ use crate::link::{Decision, Limits, Linker, Style};
 use crate::process::{Directory, Instance, Runtime};
 use crate::protocol::Settings;
 use crate::span::Endpoints;
+use javas::Javas;
 use listener::{Spans, listener, parted};
 pub use order::Order;
 use order::order_in;
@@ -42,6 +44,7 @@ pub struct Pipeline {
     serial: u32,
     settings: Settings,
     pythons: Pythons,
+    javas: Javas,
     decisions: Vec<Decision>,
     orders: Vec<Order>,
     pub ledger: Ledger,
@@ -68,6 +71,7 @@ impl Pipeline {
                 ..Settings::default()
             },
             pythons: Pythons::default(),
+            javas: Javas::default(),
             decisions: Vec::new(),
             orders: Vec::new(),
             ledger: Ledger::default(),
@@ -123,6 +127,7 @@ impl Pipeline {
     /// Lets decisions fall that are due at that time; every event before it has been taken in. Call it a few times a second.
     pub fn tick(&mut self, now_ns: TimeNs) {
         self.look_at_pythons(now_ns);
+        self.look_at_javas(now_ns);
         self.spans.linker.decide(now_ns, &mut self.decisions);
         self.take_decisions();
         for pid in self.spans.linker.take_wakes_wanted() {
@@ -266,6 +271,9 @@ impl Pipeline {
             self.spans
                 .linker
                 .set_style(data.actor.pid, Style::of(&live.instance.executable));
+        }
+        if live.instance.runtime == Runtime::Java && data.actor.goroutine == 0 {
+            self.javas.acts(data.actor.pid, data.actor.tid);
         }
         let chunk = Chunk {
             time_ns: data.time_ns,

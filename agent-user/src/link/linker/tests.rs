@@ -7,6 +7,8 @@ mod waking;
 
 use rustc_hash::FxHashMap;
 
+use spanhound_common::record::ROUTINE_VIRTUAL_THREAD;
+
 use super::*;
 use crate::event::SequencePair;
 use crate::protocol::PropagatedContext;
@@ -353,6 +355,34 @@ fn a_goroutine_is_exact_and_its_child_is_inferred() {
         (bench.span(second), Method::Goroutine, Confidence::Inferred)
     );
     assert_eq!(bench.parent(stranger).1, Method::None);
+}
+
+/// Two threads carry them in turn, so that each of those reads and writes for both requests.
+#[test]
+fn a_virtual_thread_is_a_thread_whichever_one_carries_it() {
+    let mut bench = Bench::new();
+    let on = |number: u64, tid: u32| Actor {
+        pid: 5,
+        tid,
+        goroutine: ROUTINE_VIRTUAL_THREAD | number,
+        ..Actor::default()
+    };
+    let first = bench.request(on(30, 7), 1);
+    let second = bench.request(on(31, 8), 2);
+    let call = bench.call(on(30, 8), 3);
+    let other = bench.call(on(31, 7), 4);
+    // Of a virtual thread that one of them has started: nothing tells which.
+    let child = bench.call(on(32, 7), 5);
+    bench.end(call, on(30, 7), 3, Side::Client);
+    bench.end(other, on(31, 7), 4, Side::Client);
+    bench.end(child, on(32, 7), 5, Side::Client);
+    bench.end(second, on(31, 7), 2, Side::Server);
+    bench.end(first, on(30, 7), 1, Side::Server);
+    bench.decide();
+    let exact = |request| (request, Method::Thread, Confidence::Exact);
+    assert_eq!(bench.parent(call), exact(bench.span(first)));
+    assert_eq!(bench.parent(other), exact(bench.span(second)));
+    assert_eq!(bench.parent(child).1, Method::None);
 }
 
 /// A pool hands requests to threads that never read one: nothing but time tells which request a call belongs to.

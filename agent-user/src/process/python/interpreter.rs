@@ -4,20 +4,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use object::read::ReadCache;
-use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol};
+use object::{Object, ObjectSection, ObjectSymbol};
 use spanhound_common::PythonTasks;
 use spanhound_common::rule::{ATTRIBUTES_APART, ATTRIBUTES_TAGGED};
 
-use super::memory::Memory;
-use crate::process::elf::file_offset;
+use crate::process::elf::{file_offset, load_bias};
+use crate::process::mapping::Mapping;
+use crate::process::memory::Memory;
 use crate::process::procfs::Procfs;
-
-/// First mapping of a file: where its first byte is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mapping {
-    pub(super) start: u64,
-    pub(super) path: String,
-}
 
 /// Addresses of the types whose objects are met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,21 +47,6 @@ const CAME_WITH: [&str; 3] = ["PyVectorcall_Call", "PyInterpreterState_Get", "Py
 /// Larger than the runtime state of any version by far.
 const RUNTIME_MAX_BYTES: u64 = 4 << 20;
 
-/// Mappings of files that begin with the file's first byte (proc(5), `maps`).
-pub(super) fn mappings(maps: &str) -> Vec<Mapping> {
-    let mapping = |line: &str| {
-        let mut fields = line.split_ascii_whitespace();
-        let (range, _, offset) = (fields.next()?, fields.next()?, fields.next()?);
-        let at = line.find('/')?;
-        let start = u64::from_str_radix(range.split('-').next()?, 16).ok()?;
-        (u64::from_str_radix(offset, 16).ok()? == 0).then(|| Mapping {
-            start,
-            path: line[at..].to_owned(),
-        })
-    };
-    maps.lines().filter_map(mapping).collect()
-}
-
 /// A `libpython3` where there is one, the executable itself otherwise.
 pub(super) fn find(procfs: &Procfs, pid: u32, mappings: &[Mapping], executable: &str) -> Option<Interpreter> {
     let is_library = |mapping: &&Mapping| {
@@ -86,11 +65,7 @@ pub(super) fn find(procfs: &Procfs, pid: u32, mappings: &[Mapping], executable: 
 fn exported(file: &Path, start: u64) -> Option<Interpreter> {
     let cache = ReadCache::new(File::open(file).ok()?);
     let object = object::File::parse(&cache).ok()?;
-    let first = object
-        .segments()
-        .find(|segment| segment.file_range().0 == 0)
-        .map_or(0, |segment| segment.address());
-    let bias = start.wrapping_sub(first);
+    let bias = load_bias(&object, start);
     let mut interpreter = Interpreter {
         file: file.to_path_buf(),
         runtime: 0,

@@ -1,7 +1,7 @@
 //! Objects in an interpreter's memory: dictionaries, modules and texts, each only where its type says that it is one.
 
 use super::interpreter::{Minor, Types};
-use super::memory::Memory;
+use crate::process::memory::Memory;
 
 pub(super) struct Objects<'a> {
     pub(super) memory: &'a dyn Memory,

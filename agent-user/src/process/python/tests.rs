@@ -1,35 +1,9 @@
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::interpreter::{Minor, Types};
-use super::memory::Memory;
 use super::*;
-
-/// Memory that is made up.
-#[derive(Default)]
-struct Image(BTreeMap<u64, u8>);
-
-impl Image {
-    fn put(&mut self, address: u64, bytes: &[u8]) {
-        self.0.extend((address..).zip(bytes.iter().copied()));
-    }
-
-    fn words(&mut self, address: u64, words: &[u64]) {
-        for (at, word) in words.iter().enumerate() {
-            self.put(address + 8 * at as u64, &word.to_le_bytes());
-        }
-    }
-}
-
-impl Memory for Image {
-    fn read(&self, address: u64, into: &mut [u8]) -> Option<()> {
-        for (at, byte) in into.iter_mut().enumerate() {
-            *byte = *self.0.get(&address.checked_add(at as u64)?)?;
-        }
-        Some(())
-    }
-}
+use crate::process::memory::image::Image;
 
 const TYPES: Types = Types {
     type_: 0x10_0000,

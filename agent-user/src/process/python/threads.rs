@@ -8,7 +8,7 @@
 use spanhound_common::PythonTasks;
 
 use super::interpreter::Interpreter;
-use super::memory::Memory;
+use crate::process::memory::Memory;
 
 const THREADS_MAX: usize = 1_024;
 const COOKIE: u64 = u64::from_le_bytes(*b"xdebugpy");

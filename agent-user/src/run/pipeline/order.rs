@@ -2,7 +2,7 @@
 //!
 //! Enters: what connections and processes turn out to be. Leaves: orders, in a list of bounded length.
 
-use spanhound_common::ProcessRule;
+use spanhound_common::{JavaThread, ProcessRule};
 
 use crate::event::ConnectionId;
 use crate::process::{GoFunctions, PythonProgram};
@@ -33,6 +33,11 @@ pub enum Order {
     WatchPython {
         pid: u32,
         program: Box<PythonProgram>,
+    },
+    /// Reads which virtual threads these threads of a Java program carry.
+    WatchJava {
+        pid: u32,
+        carriers: Vec<(u32, JavaThread)>,
     },
     ForgetProcess {
         pid: u32,

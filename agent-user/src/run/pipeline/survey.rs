@@ -17,6 +17,7 @@ impl Pipeline {
     pub(super) fn forget_program(&mut self, pid: u32) {
         self.directory.forget(pid);
         self.pythons.forget(pid);
+        self.javas.forget(pid);
     }
 
     /// Tells the kernel what holds for a process that is there or just began.
