@@ -55,10 +55,11 @@ pub(super) fn look(procfs: &Procfs, pid: u32) -> JavaLook {
     let Some(memory) = ProcessMemory::open(&procfs.memory_file(pid)) else {
         return JavaLook::NotYet;
     };
-    let structs = match Structs::exported(&file, library.start, &memory) {
-        Some(Some(structs)) => structs,
-        Some(None) => return JavaLook::Without,
-        None => return JavaLook::Unknown,
+    let Some(structs) = Structs::exported(&file, library.start, &memory) else {
+        return JavaLook::Unknown;
+    };
+    let Some(running) = structs.running else {
+        return JavaLook::Without;
     };
     let Some(threads) = threads(&structs, &memory) else {
         return JavaLook::NotYet;
@@ -73,7 +74,7 @@ pub(super) fn look(procfs: &Procfs, pid: u32) -> JavaLook {
             return None;
         }
         let carrier = JavaThread {
-            running: memory.word(thread.address.wrapping_add(structs.running))?,
+            running: memory.word(thread.address.wrapping_add(running))?,
             own_number: memory.word(thread.object.wrapping_add(number_offset))?,
             number_offset: number_offset as u32,
             reserved: 0,

@@ -27,22 +27,23 @@ pub(super) struct Structs {
     pub(super) list: u64,
     pub(super) list_length: u64,
     pub(super) list_threads: u64,
-    /// Of a `JavaThread`: its `OSThread`, its own object, and the object that runs.
+    /// Of a `JavaThread`: its `OSThread`, its own object, and the object that runs (`None` before Java 19, where that is the
+    /// same).
     pub(super) system_thread: u64,
     pub(super) object: u64,
-    pub(super) running: u64,
+    pub(super) running: Option<u64>,
     /// Of an `OSThread`: its number.
     pub(super) system_tid: u64,
 }
 
 impl Structs {
-    /// `None` where nothing is described, `Some(None)` where threads carry no virtual ones: before Java 19.
-    pub(super) fn exported(file: &Path, start: u64, memory: &impl Memory) -> Option<Option<Self>> {
+    /// `None` where nothing is described.
+    pub(super) fn exported(file: &Path, start: u64, memory: &impl Memory) -> Option<Self> {
         Self::read(elf::exported(file, start, EXPORTED)?, memory)
     }
 
     /// `exported`: the addresses of [`EXPORTED`].
-    pub(super) fn read(exported: [u64; EXPORTED.len()], memory: &impl Memory) -> Option<Option<Self>> {
+    pub(super) fn read(exported: [u64; EXPORTED.len()], memory: &impl Memory) -> Option<Self> {
         let mut words = [0; EXPORTED.len()];
         for (word, address) in words.iter_mut().zip(exported) {
             *word = memory.word(address)?;
@@ -50,7 +51,6 @@ impl Structs {
         let [entries, stride, type_name, field_name, offset, address] = words;
         let mut structs = Self::default();
         let mut found = 0;
-        let mut carries = false;
         for at in 0..ENTRIES_MAX {
             let entry = entries.wrapping_add(at.wrapping_mul(stride));
             let type_at = memory.word(entry.wrapping_add(type_name))?;
@@ -66,8 +66,8 @@ impl Structs {
                 (b"Thread", b"_osthread") => &mut structs.system_thread,
                 (b"JavaThread", b"_threadObj") => &mut structs.object,
                 (b"JavaThread", b"_vthread") => {
-                    carries = true;
-                    &mut structs.running
+                    structs.running = memory.word(entry.wrapping_add(offset));
+                    continue;
                 }
                 (b"OSThread", b"_thread_id") => &mut structs.system_tid,
                 _ => continue,
@@ -80,11 +80,7 @@ impl Structs {
             *place = memory.word(entry.wrapping_add(value))?;
             found += 1;
         }
-        match (found, carries) {
-            (7, true) => Some(Some(structs)),
-            (6, false) => Some(None),
-            _ => None,
-        }
+        (found == 6).then_some(structs)
     }
 }
 
