@@ -255,7 +255,7 @@ fn accepted_by_any(listeners: &[TcpListener; 2]) -> TcpStream {
 }
 
 /// A thread in a network of its own; `None` where this kernel lets nobody have one.
-fn elsewhere<T: Send>(run: impl FnOnce() -> T + Send) -> Option<T> {
+pub(crate) fn elsewhere<T: Send>(run: impl FnOnce() -> T + Send) -> Option<T> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             // SAFETY: only this thread changes its namespace, and it ends here.
@@ -298,6 +298,9 @@ fn a_network_namespace_is_told_apart() {
         return;
     };
     let (client, server) = observer.both_ends(ports.0, ports.1);
+    if observer.is_excused(TierChoice::Auto) {
+        return;
+    }
     assert!(client.sent.is(b"inside") && server.received.is(b"inside"));
     let (ours, theirs) = (client.opened.unwrap(), server.opened.unwrap());
     assert_eq!(ours.network_namespace, theirs.network_namespace);
