@@ -106,19 +106,25 @@ fn a_child_is_the_actor_on_what_it_was_given() {
         let (client_port, server_port) = (pair.client_port, pair.server_port);
         let given = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
         let mut child = Command::new("/bin/sh")
-            .args(["-c", "read line; echo \"you said $line\""])
+            .args(["-c", "kill -STOP $$; read line; echo \"you said $line\""])
             .stdin(given(&pair.server))
             .stdout(given(&pair.server))
             .spawn()
             .unwrap();
-        observer.choose(child.id());
+        // Chosen before it reads: of a call it is in already the kprobe tier knows nothing.
+        let (id, mut status) = (child.id(), 0);
+        // SAFETY: a child of ours, which stops itself.
+        let stopped = unsafe { libc::waitpid(id as i32, &raw mut status, libc::WUNTRACED) };
+        assert!(stopped == id as i32 && libc::WIFSTOPPED(status));
+        observer.choose(id);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::kill(id as i32, libc::SIGCONT) }, 0);
         drop(pair.server);
         let mut client = TcpStream::from(pair.client);
         client.write_all(b"hello\n").unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert_eq!(answer, "you said hello\n");
-        let id = child.id();
         assert!(child.wait().unwrap().success());
         drop(client);
         let (client, server) = observer.both_ends(client_port, server_port);
