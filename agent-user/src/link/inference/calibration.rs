@@ -5,7 +5,7 @@
 //! know of requests (which gaps and durations go together) stays as it is, who overlaps with whom is new, and the right
 //! answers are known. What is stated and what is right are compared by their logarithms of odds, in which a line is fitted
 //! (Platt's). Never raises a probability. Bounded: [`BINS`] counts, requests of a test; older tests fade. Deliberately
-//! absent: what makes requests wait for each other, which does not survive the exchange.
+//! absent: what makes requests wait for each other after their first call, which does not survive the exchange.
 
 use fastrand::Rng;
 
@@ -54,27 +54,36 @@ pub(super) struct Test {
 }
 
 impl Test {
-    /// Requests of a window, each with its calls in the place of another one.
-    pub(super) fn of(window: &Window<'_>) -> Self {
-        let whole = window.requests.iter().take(REQUESTS);
-        let mut order: Vec<usize> = whole
-            .enumerate()
-            .filter(|(_, request)| !request.unfinished)
-            .map(|(at, _)| at)
-            .collect();
-        let places = order.clone();
+    /// Requests of a window, each with its calls in the place of another one. Where requests wait in line before their first
+    /// call, each keeps its start and the moment of that call, and takes over what another one did from then on.
+    pub(super) fn of(window: &Window<'_>, in_line: bool) -> Self {
+        let mut since_ns: Vec<i64> = window.requests.iter().map(|request| request.start_ns).collect();
+        if in_line {
+            for (call, owner) in window.calls.iter().zip(&window.owner).rev() {
+                if let Some(since_ns) = since_ns.get_mut(*owner as usize) {
+                    *since_ns = call.start_ns;
+                }
+            }
+        }
+        // Who makes no call never got to the head of a line.
+        let stays = |at: usize| in_line && since_ns[at] == window.requests[at].start_ns;
+        let whole = window.requests.iter().enumerate().take(REQUESTS);
+        let whole = whole.filter(|(_, request)| !request.unfinished);
+        let (staying, places): (Vec<usize>, Vec<usize>) = whole.map(|(at, _)| at).partition(|at| stays(*at));
+        let mut order = places.clone();
         Rng::with_seed(places.len() as u64).shuffle(&mut order);
         let mut moved: Vec<Option<i64>> = vec![None; window.requests.len()];
-        let mut requests: Vec<(usize, Request)> = Vec::with_capacity(order.len());
-        for (from, to) in order.into_iter().zip(places) {
-            let request = &window.requests[from];
-            let by_ns = window.requests[to].start_ns - request.start_ns;
+        let mut requests: Vec<(usize, Request)> = Vec::with_capacity(order.len() + staying.len());
+        let stayed = staying.iter().map(|at| (*at, *at));
+        for (from, to) in order.into_iter().zip(places).chain(stayed) {
+            let (request, place) = (&window.requests[from], &window.requests[to]);
+            let by_ns = since_ns[to] - since_ns[from];
             moved[from] = Some(by_ns);
             requests.push((
                 from,
                 Request {
-                    start_ns: request.start_ns + by_ns,
-                    end_ns: request.end_ns + by_ns,
+                    start_ns: place.start_ns,
+                    end_ns: (request.end_ns + by_ns).max(place.start_ns),
                     ..request.clone()
                 },
             ));
@@ -226,7 +235,7 @@ mod tests {
         for owner in 0..20 {
             window.owner[owner] = owner as u32;
         }
-        let test = Test::of(&window);
+        let test = Test::of(&window, false);
         assert_eq!(
             (test.requests.len(), test.calls.len()),
             (20, 21 - 1),
@@ -239,6 +248,22 @@ mod tests {
         assert_ne!(gaps, (0..20).collect::<Vec<_>>());
         gaps.sort_unstable();
         assert_eq!(gaps, (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_waits_in_line_keeps_the_place_in_it() {
+        let requests: Vec<Request> = (0..20).map(|n| request(n * 30)).collect();
+        let calls: Vec<Call> = (0..20).map(|n| call(n * 30 + 7 + n % 3)).collect();
+        let mut window = Window::new(&requests, &calls);
+        for owner in 0..20 {
+            window.owner[owner] = owner as u32;
+        }
+        let test = Test::of(&window, true);
+        for (at, (before, now)) in calls.iter().zip(&test.calls).enumerate() {
+            assert_eq!((now.start_ns, test.owners[at]), (before.start_ns, at as u32));
+        }
+        let ends = |requests: &[Request]| requests.iter().map(|one| one.end_ns).collect::<Vec<_>>();
+        assert_ne!(ends(&test.requests), ends(&requests));
     }
 
     #[test]
@@ -269,7 +294,7 @@ mod tests {
     #[test]
     fn a_test_of_nothing_changes_nothing() {
         let mut calibration = Calibration::default();
-        calibration.note(&Test::of(&Window::new(&[], &[])), &[]);
+        calibration.note(&Test::of(&Window::new(&[], &[]), false), &[]);
         assert!((calibration.worth(0.97) - 0.97).abs() < 1e-3);
     }
 }

@@ -14,6 +14,7 @@ use super::hints::{Hint, Hints};
 use super::history::History;
 use super::judging::{Judgement, judge};
 use super::model::Model;
+use super::shape::START;
 use super::threshold::Threshold;
 use super::window::{Call, NOBODY, Request};
 use super::{Answer, Parameters, SLACK_NS};
@@ -326,7 +327,8 @@ impl Engine {
         self.credit = self.credit.saturating_sub_unsigned(judgement.effort);
         self.given_up += judgement.given_up;
         if self.parameters.tests_itself && self.calibration.is_due() {
-            let test = Test::of(&judgement.window);
+            let in_line = models.clone().any(|model| model.order.forms_after(START));
+            let test = Test::of(&judgement.window, in_line);
             let tested = judge(
                 &test.requests,
                 models.take(asked).map(|model| (model, &test.calls[..])),

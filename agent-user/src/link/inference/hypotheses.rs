@@ -13,6 +13,7 @@ use super::SLACK_NS;
 use super::lattice::{Edge, Lattice};
 use super::logarithm::{exp, ln};
 use super::model::Model;
+use super::proposal::{Proposal, mixed, shares};
 use super::shape::Progress;
 use super::window::{NOBODY, Request, Window};
 
@@ -38,6 +39,8 @@ struct Place {
     child: u32,
     gained: f32,
     quiet: f32,
+    /// The last event and when it was, where there may be a queue.
+    waits: Option<(u32, i64)>,
     key: u64,
 }
 
@@ -45,16 +48,6 @@ struct Slot {
     request: u32,
     /// A number of its own, for telling rows apart.
     salt: u64,
-}
-
-#[derive(Clone, Copy)]
-struct Proposal {
-    weight: f32,
-    priority: f32,
-    row: u32,
-    /// [`NOBODY`] for no request.
-    slot: u32,
-    hash: u64,
 }
 
 pub(super) struct Hypotheses<'w, 'a, 'm> {
@@ -161,6 +154,7 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             child: 0,
             gained: 0.0,
             quiet: 0.0,
+            waits: None,
             key,
         });
         self.places.len() as u32 - 1
@@ -258,9 +252,13 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
         // Where there is one request and one hypothesis, waiting says nothing of which it was.
         let alone = self.rows.len() == 1 && self.slots.len() == 1;
         let temper = self.breadth.temper;
+        let order = &self.model.order;
+        let queues = self.slots.len() > 1 && order.says_something(call.name);
+        let mut first: SmallVec<[(u32, i64); 8]> = SmallVec::new();
         let mut least = f32::NEG_INFINITY;
         for (row, cells) in self.rows.iter().enumerate() {
             let mut quiet_all = 0.0;
+            first.clear();
             for (Slot { request, .. }, cell) in self.slots.iter().zip(cells) {
                 let place = &mut self.places[*cell as usize];
                 if place.stamp != self.stamp {
@@ -273,12 +271,22 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
                     {
                         place.gained += log_odds;
                     }
+                    place.waits = match queues {
+                        true => place.progress.waits(call.start_ns),
+                        false => None,
+                    };
                     place.quiet = match alone {
                         true => 0.0,
                         false => temper * shape.quiet(&place.progress, call.start_ns),
                     };
                 }
                 quiet_all += place.quiet;
+                if let Some((event, since_ns)) = place.waits {
+                    match first.iter_mut().find(|(of, _)| *of == event) {
+                        Some((_, first_ns)) => *first_ns = since_ns.min(*first_ns),
+                        None => first.push((event, since_ns)),
+                    }
+                }
             }
             let mut propose = |weight: f32, priority: f32, slot: u32| {
                 if priority > least {
@@ -296,7 +304,16 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             for (slot, (Slot { request, .. }, cell)) in self.slots.iter().zip(cells).enumerate() {
                 if fixed.is_none_or(|fixed| fixed == *request) {
                     let place = &self.places[*cell as usize];
-                    let weight = weight + place.gained;
+                    let late = place.waits.is_some_and(|waits| {
+                        let earlier =
+                            |(event, first_ns): &(u32, i64)| *event == waits.0 && *first_ns < waits.1;
+                        first.iter().any(earlier)
+                    });
+                    let penalty = match place.waits {
+                        Some((event, _)) if late => temper * order.penalty(call.name, event),
+                        _ => 0.0,
+                    };
+                    let weight = weight + place.gained - penalty;
                     propose(weight, weight + quiet_all - place.quiet, slot as u32);
                 }
             }
@@ -465,27 +482,4 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
         }
         self.places = kept;
     }
-}
-
-/// What share of the whole each slot has, and last nobody; weights are logarithms.
-fn shares(slots: usize, weighed: impl Iterator<Item = (u32, f32)> + Clone) -> Vec<f32> {
-    let most = weighed.clone().map(|(_, weight)| weight);
-    let most = most.fold(f32::NEG_INFINITY, f32::max);
-    let mut shares = vec![0.0; slots + 1];
-    let mut sum = 0.0;
-    for (slot, weight) in weighed {
-        let share = exp(weight - most);
-        shares[(slot as usize).min(slots)] += share;
-        sum += share;
-    }
-    shares.iter_mut().for_each(|share| *share /= sum);
-    shares
-}
-
-/// Spreads the bits of a number.
-fn mixed(number: u64) -> u64 {
-    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^= mixed >> 32;
-    mixed = mixed.wrapping_mul(0xd6e8_feb8_6659_fd93);
-    mixed ^ mixed >> 32
 }

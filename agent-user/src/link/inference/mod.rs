@@ -24,7 +24,9 @@ mod judging;
 mod lattice;
 mod logarithm;
 mod model;
+mod order;
 mod places;
+mod proposal;
 mod repeats;
 mod shape;
 mod telling;
@@ -77,6 +79,8 @@ pub struct Parameters {
     pub crowd: f32,
     /// Models that learned from few open requests say nothing about many, and are learned anew where they stay many.
     pub learns_crowds_anew: bool,
+    /// Whether it is found out who goes first where requests wait in line.
+    pub knows_queues: bool,
     /// Whether probabilities are corrected by tests of oneself.
     pub tests_itself: bool,
 }
@@ -100,6 +104,7 @@ impl Default for Parameters {
             doubt: 0.05,
             crowd: 16.0,
             learns_crowds_anew: true,
+            knows_queues: false,
             tests_itself: false,
         }
     }
@@ -142,6 +147,7 @@ impl Parameters {
             doubt: f32::INFINITY,
             crowd: f32::INFINITY,
             learns_crowds_anew: false,
+            knows_queues: true,
             tests_itself: true,
             learning_breadth: 8,
             deciding_breadth: 32,

@@ -13,6 +13,7 @@ use super::Parameters;
 use super::background::Background;
 use super::density::{CLASSES, PerClass};
 use super::hypotheses::Hypotheses;
+use super::order::Order;
 use super::shape::{Shape, log_sum, normalised};
 use super::window::{Call, Guess, NOBODY, Request, Window};
 
@@ -22,6 +23,7 @@ pub(super) struct Model {
     shapes: Vec<Shape>,
     unknown: Shape,
     pub(super) background: Background,
+    pub(super) order: Order,
 }
 
 /// A request with its calls by start, as far as they are known or assumed.
@@ -34,6 +36,22 @@ pub(super) struct Example<'a> {
 const SPLIT_AFTER: usize = 50;
 /// Rounds of class learning where the assignment is given.
 const CLASS_ROUNDS: usize = 4;
+/// Requests open in the mean from which on queues are looked for: with fewer nobody stands in line for long.
+const QUEUES_FROM: f64 = 2.5;
+
+/// Whether queues are in order while the first guess is made better.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Queues {
+    Unknown,
+    Strict,
+}
+
+const GUESSES: [(Guess, Queues); 4] = [
+    (Guess::Oldest, Queues::Unknown),
+    (Guess::MostRecent, Queues::Unknown),
+    (Guess::Apart, Queues::Unknown),
+    (Guess::Oldest, Queues::Strict),
+];
 const EVEN: PerClass = [1.0 / CLASSES as f32; CLASSES];
 
 impl Model {
@@ -44,6 +62,7 @@ impl Model {
             shapes: Vec::new(),
             unknown,
             background: Background::default(),
+            order: Order::default(),
         }
     }
 
@@ -63,14 +82,21 @@ impl Model {
             unlearned.background.watch(requests, calls, from_ns, until_ns);
         }
         let breadth = parameters.learning();
+        let queues = parameters.knows_queues && open_in_the_mean(requests) >= QUEUES_FROM;
         let mut learned: Vec<(f64, Self, Window<'_>)> = Vec::new();
-        for guess in [Guess::Oldest, Guess::MostRecent, Guess::Apart] {
+        let guesses = GUESSES
+            .iter()
+            .filter(|(_, order)| queues || *order == Queues::Unknown);
+        for (guess, order) in guesses.copied() {
             let mut window = Window::new(requests, calls);
             window.guess(guess);
             let mut model = match guess {
                 Guess::Apart => unlearned.relearned(&window.examples_apart(), |_, _| EVEN),
                 _ => unlearned.relearned_from_window(&window, |_, _| EVEN),
             };
+            if order == Queues::Strict {
+                model.order = Order::strict();
+            }
             for _ in 0..parameters.rounds {
                 Hypotheses::new(&mut window, &model, breadth).follow();
                 model = model.relearned_from_window(&window, |_, _| EVEN);
@@ -78,14 +104,22 @@ impl Model {
             learned.push((model.log_probability(&window), model, window));
         }
         learned.sort_by(|a, b| b.0.total_cmp(&a.0));
-        learned.pop();
+        learned.truncate(2);
+        // Who goes first is observed where nobody has to, and a matter of the process: what is found with the best guess
+        // holds for the other one.
+        let mut found = Order::default();
         for (log, model, window) in &mut learned {
             let classes = split(&window.examples());
             *model = model.relearned_from_window(window, |request, _| classes[request]);
+            model.order = found.clone();
             for _ in 0..2 * parameters.rounds {
                 Hypotheses::new(window, model, breadth).follow();
                 *model = model.relearned_from_window(window, |_, log| normalised(log));
+                if queues {
+                    model.order = Order::measured(window, model);
+                }
             }
+            found = model.order.clone();
             *log = model.log_probability(window);
         }
         learned.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -137,6 +171,7 @@ impl Model {
     fn relearned(&self, examples: &[Example<'_>], class: impl Fn(usize, &PerClass) -> PerClass) -> Self {
         let mut next = Self::new();
         next.background = self.background.rates_only();
+        next.order = self.order.clone();
         let mut classes = Vec::with_capacity(examples.len());
         for (at, example) in examples.iter().enumerate() {
             let request = example.request;
@@ -164,6 +199,18 @@ impl Model {
         next.background.refresh();
         next
     }
+}
+
+/// Requests open at once, from the first start to the last end.
+fn open_in_the_mean(requests: &[Request]) -> f64 {
+    let from_ns = requests.iter().map(|request| request.start_ns).min();
+    let until_ns = requests.iter().map(|request| request.end_ns).max();
+    let time_ns: f64 = requests
+        .iter()
+        .map(|request| (request.end_ns - request.start_ns) as f64)
+        .sum();
+    let all_ns = until_ns.zip(from_ns).map_or(0, |(until, from)| until - from);
+    time_ns / (all_ns as f64).max(1.0)
 }
 
 /// Number of an example, and the logarithms of its gaps and durations.

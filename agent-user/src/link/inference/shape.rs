@@ -25,7 +25,7 @@ const PRIOR_STEPS: f32 = 2.0;
 /// Steps' worth of belief that anything may follow.
 const PRIOR_ANY: f32 = 0.5;
 
-const START: u32 = 0;
+pub(super) const START: u32 = 0;
 /// Destination: an end of an open call comes next.
 const CALL_ENDS: u32 = 1;
 /// Destination: the request ends.
@@ -220,14 +220,8 @@ impl Shape {
 
     /// How probable it is that nothing more has happened to the request until now.
     pub(super) fn quiet(&self, progress: &Progress, now_ns: i64) -> f32 {
-        let last_end = progress.open.iter().map(|open| open.0).max();
-        let (from, since_ns) = match last_end {
-            Some(end_ns) if end_ns > now_ns => return 0.0,
-            Some(end_ns) => {
-                let name = progress.open.iter().find(|open| open.0 == end_ns);
-                (name.map_or(START, |open| call_ended(open.1)), end_ns)
-            }
-            None => (progress.last, progress.last_ns),
+        let Some((from, since_ns)) = progress.waits(now_ns) else {
+            return 0.0;
         };
         let departures = self.departures.get(from as usize);
         match departures.and_then(|departures| departures.gaps.as_ref()) {
@@ -412,6 +406,14 @@ impl Progress {
         (self.last, self.last_ns) = (call_started(call.name), call.start_ns);
         self.calls += 1;
         self.open.push((call.end_ns, call.name));
+    }
+
+    /// The last event, and when it was, where no call is under way.
+    pub(super) fn waits(&self, now_ns: i64) -> Option<(u32, i64)> {
+        match self.open.iter().max_by_key(|open| open.0) {
+            Some((end_ns, name)) => (*end_ns <= now_ns).then_some((call_ended(*name), *end_ns)),
+            None => Some((self.last, self.last_ns)),
+        }
     }
 
     fn destination_at_end(&self) -> u32 {

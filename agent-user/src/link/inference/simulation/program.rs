@@ -57,6 +57,8 @@ pub(crate) enum Arrivals {
     Even(f64),
     /// Independently, five times as often in one fifth of the time.
     Bursts(f64),
+    /// Independently, four times as often from the middle of all requests on.
+    Rising(f64),
     /// So many users, each of whom waits for the response and a moment more.
     Closed(usize, Time),
 }

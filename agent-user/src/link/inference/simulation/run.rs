@@ -245,6 +245,10 @@ impl<'a> Running<'a> {
                 let burst = (self.now_ns as f64 / 1000.0 / (50.0 * mean)).fract() < 0.2;
                 Some(self.dice.exponential(mean / if burst { 5.0 } else { 0.5 }))
             }
+            Arrivals::Rising(mean) => {
+                let late = 2 * self.arrived > self.application.requests;
+                Some(self.dice.exponential(mean / if late { 1.6 } else { 0.4 }))
+            }
             Arrivals::Closed(..) => None,
         };
         if let Some(us) = next_us {

@@ -34,6 +34,9 @@ const STYLES: &[Style] = &[
     ("saturated", Maker::saturated),
     ("few connections", Maker::few_connections),
     ("compose", |m| m.endpoint(1.0, Maker::composed)),
+    ("unawaited", |m| m.endpoint(1.0, Maker::unawaited)),
+    ("rising load", Maker::rising),
+    ("milliseconds", Maker::coarse),
 ];
 
 /// How many styles there are.
@@ -58,6 +61,7 @@ struct Maker {
     dice: Dice,
     application: Application,
     heavy: bool,
+    rising: bool,
     closed: bool,
     scarce_processors: bool,
     scarce_connections: bool,
@@ -90,6 +94,7 @@ impl Maker {
                 distortion,
             },
             heavy: false,
+            rising: false,
             closed: false,
             scarce_processors: false,
             scarce_connections: false,
@@ -132,6 +137,7 @@ impl Maker {
                 wanted.open.ceil() as usize + 1,
                 Time::Exponential(demand.request / 5.0),
             ),
+            _ if self.rising => Arrivals::Rising(interval_us),
             0..4 => Arrivals::Poisson(interval_us),
             4..6 => Arrivals::Even(interval_us),
             _ => Arrivals::Bursts(interval_us),
@@ -293,6 +299,15 @@ impl Maker {
         acts
     }
 
+    /// A call that is begun and not waited for: it ends before or after the response.
+    fn unawaited(&mut self) -> Vec<Act> {
+        let mut acts = self.sequence(1, 3);
+        let call = self.call();
+        let at = self.dice.0.usize(1..acts.len());
+        acts.insert(at, Act::Detached(vec![call]));
+        acts
+    }
+
     fn composed(&mut self) -> Vec<Act> {
         self.backends_at_most = 10;
         let branches = (0..self.dice.0.usize(4..=6))
@@ -383,5 +398,16 @@ impl Maker {
     fn few_connections(&mut self) {
         self.scarce_connections = true;
         self.endpoint(1.0, |m| m.mixed(1));
+    }
+
+    fn rising(&mut self) {
+        self.rising = true;
+        self.endpoint(0.6, |m| m.sequence(1, 4));
+        self.endpoint(0.4, |m| m.mixed(1));
+    }
+
+    fn coarse(&mut self) {
+        self.endpoint(1.0, |m| m.sequence(2, 4));
+        self.application.distortion.grain_ns = 1_000_000;
     }
 }
