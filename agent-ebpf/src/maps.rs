@@ -64,6 +64,10 @@ pub static CALLS: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(CALLS_
 #[map]
 pub static BATCHES: LruHashMap<u64, Batch> = LruHashMap::with_max_entries(BATCHES_MAX, 0);
 
+/// Not 0 once there was an entry in [`BATCHES`]: until then nobody has to look into calls that move nothing.
+#[map]
+pub static BATCHED: Array<u32> = Array::with_max_entries(1, 0);
+
 /// Where records are put together; a draft belongs to its program (see [`PROGRAMS`]).
 #[map]
 pub static DRAFTS: PerCpuArray<Draft> = PerCpuArray::with_max_entries(PROGRAMS, 0);

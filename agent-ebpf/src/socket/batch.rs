@@ -10,7 +10,7 @@ use aya_ebpf::{bindings::BPF_ANY, helpers::bpf_get_current_pid_tgid};
 
 use super::call::{Call, Message, RECVMMSG, SENDMMSG};
 use crate::{
-    maps::BATCHES,
+    maps::{BATCHED, BATCHES},
     payload::{Buffer, Payload},
     read,
 };
@@ -27,6 +27,12 @@ pub struct Batch {
     messages: u32,
     /// Index of the next message.
     next: u32,
+}
+
+/// Whether any thread was ever inside an array of several messages.
+#[inline(always)]
+pub fn were_any() -> bool {
+    BATCHED.get(0).is_some_and(|were| *were != 0)
 }
 
 /// Whether the call's arguments are an array of messages.
@@ -90,6 +96,10 @@ fn index(call: &Call) -> u32 {
         messages,
         next: index + 1,
     };
+    if let Some(were) = BATCHED.get_ptr_mut(0) {
+        // SAFETY: a value of our map, to which nobody writes anything else.
+        unsafe { *were = 1 };
+    }
     // Without room the next message is taken for a first one, and believed only if it is as long.
     let _ = BATCHES.insert(thread, batch, BPF_ANY as u64);
     index

@@ -48,6 +48,9 @@ pub fn socket_received(ctx: BtfTracePointContext) -> i32 {
 /// Of interest only in a batch of messages: one had no bytes, or failed.
 #[inline(always)]
 fn nothing_moved(bytes: i32) {
+    if !batch::were_any() {
+        return;
+    }
     let registers = registers();
     // SAFETY: the current thread's saved registers.
     if !batch::is_one(unsafe { Call::number(registers) }) || !actor::wanted() {
