@@ -3,7 +3,8 @@
 //! Times learned while requests came one by one are narrow, and taken for certain when many are open and wait for each other:
 //! then such a model is wrong, and sure of it. It says nothing there, and where the crowd stays it is learned anew.
 //!
-//! Enters: how many requests were open at each call. Leaves: whether that is more than was learned from, once, and for good.
+//! Enters: how many requests were open when each call was over. Leaves: whether that is more than was learned from, once, and
+//! for good; how many were open of late. Bounded: two means.
 
 /// Calls that make up what is usual, and the latest.
 const USUAL_CALLS: f32 = 512.0;
@@ -24,6 +25,11 @@ impl Crowding {
         self.calls += 1.0;
         self.usual += (open - self.usual) / self.calls.min(USUAL_CALLS);
         self.latest += (open - self.latest) / self.calls.min(LATEST_CALLS);
+    }
+
+    /// How many were open of late. Where a crowd has just gone, what it waited for is still being done.
+    pub(super) fn latest(&self) -> f32 {
+        self.latest
     }
 
     /// So many were hardly ever open before.
@@ -80,6 +86,50 @@ mod tests {
         assert_eq!(told(&crowded), 0);
     }
 
+    /// So many requests at once, each with a call.
+    fn crowd(engine: &mut Engine, first: u64, size: u64, from_ns: i64) {
+        (first..first + size).for_each(|id| engine.request_started(id, "GET /", from_ns));
+        for id in first..first + size {
+            engine.call_finished(&FinishedCall {
+                id: id + 1_000_000,
+                name: "GET /stock",
+                start_ns: from_ns + MS,
+                end_ns: from_ns + 2 * MS,
+                known: None,
+                hint: None,
+            });
+        }
+        (first..first + size).for_each(|id| engine.request_finished(id, from_ns + 40 * MS));
+    }
+
+    #[test]
+    fn a_load_that_rises_again_does_not_hold_answers_back_once_more() {
+        let (mut engine, mut answers) = (Engine::new(Parameters::default()), Vec::new());
+        for id in 0..700 {
+            let start_ns = id as i64 * 50 * MS;
+            serve(&mut engine, id, start_ns, start_ns + MS);
+            engine.decide(start_ns + 48 * MS, i64::MAX, &mut answers);
+        }
+        answers.clear();
+        let warm_up_ns = Parameters::default().warm_up_ns;
+        let (risen_ns, size) = (36_000 * MS, |batch: u64| if batch < 22 { 8 } else { 120 });
+        for batch in 0..24 {
+            let now_ns = risen_ns + batch as i64 * warm_up_ns / 26;
+            crowd(&mut engine, 10_000 + 1_000 * batch, size(batch), now_ns);
+            engine.decide(now_ns + 45 * MS, i64::MAX, &mut answers);
+        }
+        assert!(answers.len() < 40, "times are learned anew: {}", answers.len());
+        engine.decide(risen_ns + warm_up_ns + 500 * MS, i64::MAX, &mut answers);
+        assert!(answers.len() > 400, "{}", answers.len());
+    }
+
+    #[test]
+    fn answers_come_while_the_requests_are_still_remembered() {
+        let parameters = Parameters::default();
+        let held_ns = parameters.warm_up_ns + parameters.patience_ns;
+        assert!(held_ns as u64 <= crate::link::Limits::default().remember_ns);
+    }
+
     fn noted(opens: impl IntoIterator<Item = u32>) -> Crowding {
         let mut crowding = Crowding::default();
         for open in opens {
@@ -97,5 +147,9 @@ mod tests {
         assert!(!noted((0..2_000).map(|n| n % 7)).has_risen());
         assert!(!noted([8; 600].into_iter().chain([1; 600])).has_risen());
         assert!(!noted([64; 3]).has_risen());
+        assert!(
+            noted([64; 30].into_iter().chain([4; 3])).latest() > 32.0,
+            "just gone"
+        );
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct HeldCall {
     pub(super) rival: Option<Hint>,
     /// One hint was taken as a test of the other.
     pub(super) compared: bool,
+    /// How many requests were open of late when it was over.
+    crowd: f32,
 }
 
 impl HeldCall {
@@ -67,8 +69,8 @@ struct Learner {
     history: History,
 }
 
-/// Times alone do not speak against a hint whose kind is right more often than one time in four (a logarithm of odds).
-const CONTRADICTS: f32 = -1.1;
+/// Times alone do not speak against a hint whose kind is right more often than four times in five (a logarithm of odds).
+const CONTRADICTS: f32 = 1.5;
 
 pub struct Engine {
     pub(super) parameters: Parameters,
@@ -177,6 +179,7 @@ impl Engine {
             hints: [hint, None],
             rival: None,
             compared: false,
+            crowd: self.crowding.latest(),
         });
     }
 
@@ -191,14 +194,10 @@ impl Engine {
     /// Answers what can be answered. Everything that ended before `now_ns` has been told, but for calls that began at
     /// `held_ns` or later.
     pub fn decide(&mut self, now_ns: i64, held_ns: i64, answers: &mut Vec<Answer>) {
-        if self.parameters.learns_crowds_anew && self.crowding.has_risen() {
+        let crowded = self.held() > self.parameters.held_spans;
+        if self.parameters.learns_crowds_anew && !self.warms_up(now_ns) && self.crowding.has_risen() {
             self.learn_anew(now_ns);
         }
-        let crowded = self.held() > self.parameters.held_spans;
-        let waited = self
-            .first_ns
-            .is_some_and(|first| first.saturating_add(self.parameters.warm_up_ns) <= now_ns);
-        let known = self.requests.len() - self.unfinished.len();
         let patience_ns = self.parameters.patience_ns;
         let blocking = self
             .unfinished
@@ -213,7 +212,7 @@ impl Engine {
         } else {
             horizon_ns.min(held_ns).min(now_ns)
         };
-        if self.learners.is_none() && known < self.parameters.warm_up_requests && !waited && !crowded {
+        if self.warms_up(now_ns) && !crowded {
             // Nothing is known of times yet; hints may have proven right before.
             self.compare_hints(horizon_ns);
             self.answer_by_hints(horizon_ns, answers);
@@ -223,6 +222,15 @@ impl Engine {
         if crowded {
             self.overflowed += self.held() as u64;
         }
+    }
+
+    /// Too little was seen to learn from.
+    fn warms_up(&self, now_ns: i64) -> bool {
+        let waited = self
+            .first_ns
+            .is_some_and(|first| first.saturating_add(self.parameters.warm_up_ns) <= now_ns);
+        let known = self.requests.len() - self.unfinished.len();
+        self.learners.is_none() && known < self.parameters.warm_up_requests && !waited
     }
 
     /// Answers everything.
@@ -366,6 +374,7 @@ impl Engine {
             let parent = id(best);
             self.threshold.note(probability);
             let open = window.open[at].max(1) as f32;
+            let open = open.max(held.crowd);
             let hint = self.hints.weighed(held.hints(&self.hints));
             let told = hint.is_some_and(|(request, log_odds)| {
                 Some(request) == parent && self.parameters.is_told_by_hint(probability, log_odds)

@@ -96,7 +96,7 @@ impl Default for Parameters {
             effort_per_call: 60,
             temper: 0.8,
             warm_up_requests: 500,
-            warm_up_ns: 5_000_000_000,
+            warm_up_ns: 3_000_000_000,
             patience_ns: 2_000_000_000,
             held_spans: 32_768,
             examples: 512,
