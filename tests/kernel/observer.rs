@@ -18,6 +18,21 @@ pub(crate) const TIERS: [TierChoice; 4] = [
     TierChoice::Syscall,
 ];
 
+/// In every tier that can be had: bytes are moved by `act`, and `holds` judges what that saw, unless this kernel is known to
+/// miss runs there and did. Otherwise nothing may be lost.
+pub(crate) fn in_every_tier<T>(act: impl Fn(&mut Observer, TierChoice) -> T, holds: impl Fn(TierChoice, T)) {
+    for tier in TIERS {
+        let Some(mut observer) = Observer::start(tier) else {
+            continue;
+        };
+        let seen = act(&mut observer, tier);
+        if !observer.is_excused(tier) {
+            holds(tier, seen);
+            observer.nothing_lost(tier);
+        }
+    }
+}
+
 /// One capture at a time: each sees the whole machine.
 static ALONE: Mutex<()> = Mutex::new(());
 

@@ -7,11 +7,27 @@ use spanhound_agent::event::{Role, Transport};
 
 use crate::{
     calls::batch,
-    observer::{Observer, TIERS, Told},
+    observer::{Observer, Told, in_every_tier},
 };
 
-/// The socket of ours with this port.
-fn told_of(observer: &mut Observer, port: u16, bytes: usize) -> Told {
+/// The client is connected, the server takes from anyone.
+struct Pair {
+    server: UdpSocket,
+    client: UdpSocket,
+}
+
+impl Pair {
+    fn connected() -> Self {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        Self { server, client }
+    }
+}
+
+/// What was seen of this socket, once that is so many bytes.
+fn told_of(observer: &mut Observer, socket: &UdpSocket, bytes: usize) -> Told {
+    let port = socket.local_addr().unwrap().port();
     let is_it = |told: &Told| {
         let opened = told.opened.as_ref();
         opened.is_some_and(|o| o.transport == Transport::Udp && o.local.is_some_and(|a| a.port() == port))
@@ -57,33 +73,24 @@ fn send_batch(from: &UdpSocket, to: SocketAddr, texts: [&[u8]; 2]) {
 
 #[test]
 fn datagrams_of_a_batch_name_their_peers() {
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
+    let act = |observer: &mut Observer, _| {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = server.local_addr().unwrap();
         send_batch(&client, to, [b"one", b"another"]);
-        let ours = told_of(&mut observer, client.local_addr().unwrap().port(), 10);
-        if observer.is_excused(tier) {
-            continue;
-        }
+        let ours = told_of(observer, &client, 10);
+        (to, ours)
+    };
+    in_every_tier(act, |tier, (to, ours)| {
         assert!(ours.sent.is(b"oneanother"), "{tier:?} {:?}", ours.sent);
         assert_eq!(ours.addressees, [to; 2], "{tier:?}");
-        observer.nothing_lost(tier);
-    }
+    });
 }
 
 #[test]
 fn datagrams_are_told_at_both_ends() {
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        client.connect(server.local_addr().unwrap()).unwrap();
+    let act = |observer: &mut Observer, _| {
+        let Pair { server, client } = Pair::connected();
         let mut buffer = [0; 64];
         for question in [&b"who"[..], b"and who"] {
             client.send(question).unwrap();
@@ -91,12 +98,11 @@ fn datagrams_are_told_at_both_ends() {
             server.send_to(&buffer[..len], peer).unwrap();
             assert_eq!(client.recv(&mut buffer).unwrap(), question.len());
         }
-        let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
-        let ours = told_of(&mut observer, port(&client), 20);
-        let theirs = told_of(&mut observer, port(&server), 20);
-        if observer.is_excused(tier) {
-            continue;
-        }
+        let ours = told_of(observer, &client, 20);
+        let theirs = told_of(observer, &server, 20);
+        (Pair { server, client }, ours, theirs)
+    };
+    in_every_tier(act, |tier, (Pair { server, client }, ours, theirs)| {
         let (opened, answered) = (ours.opened.unwrap(), theirs.opened.unwrap());
         assert_eq!((opened.role, answered.role), (Role::Client, Role::Server));
         assert_eq!(opened.remote, Some(server.local_addr().unwrap()));
@@ -106,20 +112,14 @@ fn datagrams_are_told_at_both_ends() {
         for stream in [&ours.sent, &ours.received, &theirs.sent, &theirs.received] {
             assert!(stream.is(b"whoand who"), "{tier:?} {stream:?}");
         }
-        observer.nothing_lost(tier);
-    }
+    });
 }
 
 /// As a resolver asks for both kinds of addresses at once, again and again with the same array.
 #[test]
 fn datagrams_sent_together_are_told_one_by_one() {
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        client.connect(server.local_addr().unwrap()).unwrap();
+    let act = |observer: &mut Observer, _| {
+        let pair = Pair::connected();
         let questions = [*b"first ", *b"second", *b"third "];
         let parts = questions.each_ref().map(|question| libc::iovec {
             iov_base: question.as_ptr().cast_mut().cast(),
@@ -129,17 +129,16 @@ fn datagrams_sent_together_are_told_one_by_one() {
         let mut expected = Vec::new();
         for count in [2, 2, 3, 1, 3] {
             // SAFETY: messages, parts and questions outlive the call.
-            let sent = unsafe { libc::sendmmsg(client.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
+            let sent = unsafe { libc::sendmmsg(pair.client.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
             assert_eq!(sent, count as i32);
             expected.extend(b"first secondthird ".iter().take(6 * count as usize));
         }
-        let told = told_of(&mut observer, client.local_addr().unwrap().port(), expected.len());
-        if observer.is_excused(tier) {
-            continue;
-        }
+        let told = told_of(observer, &pair.client, expected.len());
+        (expected, told)
+    };
+    in_every_tier(act, |tier, (expected, told)| {
         assert!(told.sent.is(&expected), "{tier:?} {:?}", told.sent);
-        observer.nothing_lost(tier);
-    }
+    });
 }
 
 /// Takes what is there into buffers of eight bytes, with one call; the bytes in all.
@@ -169,13 +168,8 @@ fn receive_batch(
 /// A server's loop: the same array again and again, seldom full, and now and then a datagram without bytes.
 #[test]
 fn datagrams_received_together_are_told_one_by_one() {
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        client.connect(server.local_addr().unwrap()).unwrap();
+    let act = |observer: &mut Observer, _| {
+        let Pair { server, client } = Pair::connected();
         let mut rooms = [[0; 8]; 4];
         let mut expected = Vec::new();
         let turns: [(&[&str], i32); 6] = [
@@ -194,25 +188,19 @@ fn datagrams_received_together_are_told_one_by_one() {
             let bytes = receive_batch(&server, &mut rooms, flags, None);
             assert_eq!(bytes, texts.iter().map(|text| text.len()).sum::<usize>());
         }
-        let told = told_of(&mut observer, server.local_addr().unwrap().port(), expected.len());
-        if observer.is_excused(tier) {
-            continue;
-        }
+        let told = told_of(observer, &server, expected.len());
+        (expected, told)
+    };
+    in_every_tier(act, |tier, (expected, told)| {
         assert!(told.received.is(&expected), "{tier:?} {:?}", told.received);
-        observer.nothing_lost(tier);
-    }
+    });
 }
 
 /// Where time ends a call nothing tells which message the next one begins with: those are counted at least.
 #[test]
 fn datagrams_received_within_a_time_are_counted() {
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        client.connect(server.local_addr().unwrap()).unwrap();
+    let act = |observer: &mut Observer, _| {
+        let Pair { server, client } = Pair::connected();
         let mut rooms = [[0; 8]; 4];
         for texts in [["first", "second"], ["third", "fourth"]] {
             for text in texts {
@@ -228,29 +216,22 @@ fn datagrams_received_within_a_time_are_counted() {
             let second = receive_batch(&server, &mut rooms[..1], 0, Some(&mut limit));
             assert_eq!(second, texts[1].len());
         }
-        let told = told_of(&mut observer, server.local_addr().unwrap().port(), 22);
-        if observer.is_excused(tier) {
-            continue;
-        }
+        told_of(observer, &server, 22)
+    };
+    in_every_tier(act, |tier, told| {
         assert!(
             told.received.counts(b"firstsecondthirdfourth"),
             "{tier:?} {:?}",
             told.received
         );
-        observer.nothing_lost(tier);
-    }
+    });
 }
 
 /// With `MSG_TRUNC` a datagram counts as a whole, whatever the buffer holds of it: nothing behind the buffer is copied.
 #[test]
 fn a_datagram_longer_than_its_buffer_is_counted() {
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        client.connect(server.local_addr().unwrap()).unwrap();
+    let act = |observer: &mut Observer, _| {
+        let Pair { server, client } = Pair::connected();
         let mut room = [b'?'; 32];
         for text in ["longer than eight", "short"] {
             client.send(text.as_bytes()).unwrap();
@@ -258,15 +239,13 @@ fn a_datagram_longer_than_its_buffer_is_counted() {
             let len = unsafe { libc::recv(server.as_raw_fd(), room.as_mut_ptr().cast(), 8, libc::MSG_TRUNC) };
             assert_eq!(len as usize, text.len());
         }
-        let told = told_of(&mut observer, server.local_addr().unwrap().port(), 22);
-        if observer.is_excused(tier) {
-            continue;
-        }
+        told_of(observer, &server, 22)
+    };
+    in_every_tier(act, |tier, told| {
         assert!(
             told.received.counts(b"longer than eightshort"),
             "{tier:?} {:?}",
             told.received
         );
-        observer.nothing_lost(tier);
-    }
+    });
 }
