@@ -419,7 +419,8 @@ impl Linker {
         self.exchanges.remove(&id);
     }
 
-    #[inline]
+    /// Asked for several times an event.
+    #[inline(always)]
     pub(super) fn process(&mut self, pid: u32) -> &mut Process {
         if self.processes.len() >= self.limits.threads {
             self.make_room_for_process(pid);

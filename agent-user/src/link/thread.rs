@@ -69,6 +69,7 @@ impl Workers {
     }
 
     /// Makes room first if there is none: idle workers go, the longest idle first. Answers how many went.
+    #[inline]
     pub(super) fn entry(&mut self, worker: Worker, now_ns: u64, limit: usize) -> (&mut Work, u64) {
         let mut evicted = 0;
         if self.table.len() >= limit && !self.table.contains_key(&worker) {
@@ -101,7 +102,10 @@ impl Workers {
 
 /// Removes the first occurrence; order is kept, since the newest matters.
 pub(super) fn remove(list: &mut Vec<ExchangeId>, id: ExchangeId) {
-    if let Some(at) = list.iter().rposition(|other| *other == id) {
+    // Nearly always.
+    if list.last() == Some(&id) {
+        list.pop();
+    } else if let Some(at) = list.iter().rposition(|other| *other == id) {
         list.remove(at);
     }
 }

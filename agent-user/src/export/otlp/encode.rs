@@ -270,21 +270,37 @@ const fn short_text<const LENGTH: usize>(field: u8, key: &[u8], text: &[u8]) -> 
     pair
 }
 
-/// A `KeyValue`. Most are short texts: every length takes one byte, and is known.
+/// A `KeyValue`. Most are short texts or integers: every length takes one byte, and is known.
 fn attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttributeRef<'_>) {
-    let AttributeRef::Text(text) = value else {
-        return any_attribute(out, field, key, value);
-    };
-    if key.len() + text.len() >= SHORT_BYTES {
-        return any_attribute(out, field, key, value);
+    match value {
+        AttributeRef::Text(text) if key.len() + text.len() < SHORT_BYTES => {
+            let length = text.len() as u8;
+            let head = [2 << 3 | 2, 2 + length, 1 << 3 | 2, length];
+            short(out, field, key, head, text.as_bytes());
+        }
+        AttributeRef::Int(integer @ 0..0x4000) if key.len() < SHORT_BYTES - 2 => {
+            // Seven bits a byte, the lowest first, and room for fourteen.
+            let digits = [integer as u8 | 0x80, (integer >> 7) as u8];
+            short(
+                out,
+                field,
+                key,
+                [2 << 3 | 2, 3, 3 << 3, digits[0], digits[1]],
+                &[],
+            );
+        }
+        _ => any_attribute(out, field, key, value),
     }
-    let (key_bytes, text_bytes) = (key.len() as u8, text.len() as u8);
-    let pair_bytes = 2 + key_bytes + 2 + 2 + text_bytes;
-    out.reserve(2 + usize::from(pair_bytes));
-    out.extend_from_slice(&[field << 3 | 2, pair_bytes, 1 << 3 | 2, key_bytes]);
+}
+
+/// `head` is what the value begins with, its own length among it.
+#[inline(always)]
+fn short<const HEAD: usize>(out: &mut Vec<u8>, field: u8, key: &str, head: [u8; HEAD], content: &[u8]) {
+    let (key_bytes, value_bytes) = (key.len() as u8, (HEAD + content.len()) as u8);
+    out.extend_from_slice(&[field << 3 | 2, 2 + key_bytes + value_bytes, 1 << 3 | 2, key_bytes]);
     out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(&[2 << 3 | 2, 2 + text_bytes, 1 << 3 | 2, text_bytes]);
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(&head);
+    out.extend_from_slice(content);
 }
 
 #[inline(never)]
@@ -323,5 +339,50 @@ fn any_attribute(out: &mut Vec<u8>, field: u8, key: &str, value: AttributeRef<'_
         AttributeRef::Int(integer) => varint(out, 3, integer as u64),
         AttributeRef::Float(number) => fixed64(out, 4, number.to_bits()),
         AttributeRef::List(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use prost::Message;
+
+    #[test]
+    fn attributes_of_every_length_are_read_as_they_were_meant() {
+        let read = |key: &str, value: AttributeRef<'_>| {
+            let mut out = Vec::new();
+            attribute(&mut out, 9, key, value);
+            assert_eq!(out[0], 9 << 3 | 2);
+            let pair = KeyValue::decode_length_delimited(&out[1..]).unwrap();
+            assert_eq!(pair.key, key);
+            pair.value.and_then(|AnyValue { value }| value).unwrap()
+        };
+        for length in [
+            1,
+            20,
+            SHORT_BYTES - 3,
+            SHORT_BYTES - 2,
+            SHORT_BYTES - 1,
+            SHORT_BYTES,
+            300,
+        ] {
+            let key = "k".repeat(length);
+            for number in [0, 1, 127, 128, 200, 0x3FFF, 0x4000, 65_535, i64::MAX, -1] {
+                assert_eq!(read(&key, AttributeRef::Int(number)), Value::IntValue(number));
+            }
+            for text in [
+                String::new(),
+                "x".to_owned(),
+                "y".repeat(SHORT_BYTES),
+                "z".repeat(300),
+            ] {
+                assert_eq!(
+                    read(&key, AttributeRef::Text(&text)),
+                    Value::StringValue(text.clone())
+                );
+            }
+        }
     }
 }
