@@ -103,17 +103,34 @@ impl<'a> Btf<'a> {
 
     /// The first type of this kind and name.
     fn id(&self, wanted: u32, name: &str) -> Option<u32> {
-        (1..self.starts.len() as u32).find(|&id| {
-            self.head(id).is_some_and(|(info, at, _)| {
-                kind(info) == wanted && string(self.strings, at) == name.as_bytes()
-            })
-        })
+        let index = self.starts.iter().skip(1).position(|&start| {
+            let info = read_u32(self.types, start as usize + 4);
+            info.map(kind) == Some(wanted) && self.is_named(start, name.as_bytes())
+        })?;
+        Some(index as u32 + 1)
+    }
+
+    /// Whether the type that begins there has this name; its end is looked at only where it begins like that.
+    fn is_named(&self, start: u32, name: &[u8]) -> bool {
+        let at = read_u32(self.types, start as usize).unwrap_or(u32::MAX) as usize;
+        let rest = self.strings.get(at..).unwrap_or_default();
+        rest.starts_with(name) && rest.get(name.len()) == Some(&0)
     }
 
     /// Byte offset of a member, by a path of names through nested structures ("__sk_common.skc_family"). Anonymous
     /// members are looked through. `None` where there is no such member, or it is a bit field.
     pub(super) fn offset(&self, structure: &str, path: &str) -> Option<u32> {
-        let mut id = self.id(STRUCT, structure)?;
+        self.offset_in(self.structure(structure)?, path)
+    }
+
+    /// Id of the first structure of this name.
+    pub(super) fn structure(&self, name: &str) -> Option<u32> {
+        self.id(STRUCT, name)
+    }
+
+    /// As [`Self::offset`], of a structure that is found already.
+    pub(super) fn offset_in(&self, structure: u32, path: &str) -> Option<u32> {
+        let mut id = structure;
         let mut bits = 0;
         for name in path.split('.') {
             let (offset, member) = self.member(id, name.as_bytes(), DEPTH_MAX)?;

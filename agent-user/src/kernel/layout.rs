@@ -8,8 +8,13 @@ use super::btf::Btf;
 pub(super) fn resolve(btf: &Btf<'_>) -> (Layout, Vec<String>) {
     let mut layout = Layout::EMPTY;
     let mut absent = Vec::new();
-    for (structure, names, place) in Layout::FIELDS {
-        match names.split('|').find_map(|name| btf.offset(structure, name)) {
+    // Most fields are of the same structure as the one before.
+    let (mut last, mut id) = ("", None);
+    for &(structure, names, place) in Layout::FIELDS {
+        if structure != last {
+            (last, id) = (structure, btf.structure(structure));
+        }
+        match names.split('|').find_map(|name| btf.offset_in(id?, name)) {
             Some(offset) => *place(&mut layout) = offset,
             None => absent.push(format!("{structure}.{names}")),
         }

@@ -107,9 +107,11 @@ struct Described {
 
 fn describe(bytes: &[u8]) -> Result<Described, CaptureError> {
     let btf = Btf::parse(bytes)?;
-    let targets: FxHashSet<&[u8]> = probes::targets().map(str::as_bytes).collect();
-    let arguments = probes::targets()
-        .filter_map(|target| Some((target, btf.argument_count(target)?)))
+    let targets: FxHashSet<&'static str> = probes::targets().collect();
+    let is_target = |name: &[u8]| std::str::from_utf8(name).is_ok_and(|name| targets.contains(name));
+    let arguments = targets
+        .iter()
+        .filter_map(|&target| Some((target, btf.argument_count(target)?)))
         .collect();
     Ok(Described {
         layout: layout::resolve(&btf).0,
@@ -120,7 +122,7 @@ fn describe(bytes: &[u8]) -> Result<Described, CaptureError> {
             .into(),
         arguments,
         // A tracepoint's function has a type of this name.
-        attachable: btf.only(|name| targets.contains(name.strip_prefix(b"btf_trace_").unwrap_or(name))),
+        attachable: btf.only(|name| is_target(name.strip_prefix(b"btf_trace_").unwrap_or(name))),
     })
 }
 
