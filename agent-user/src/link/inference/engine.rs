@@ -195,7 +195,10 @@ impl Engine {
     /// `held_ns` or later.
     pub fn decide(&mut self, now_ns: i64, held_ns: i64, answers: &mut Vec<Answer>) {
         let crowded = self.held() > self.parameters.held_spans;
-        if self.parameters.learns_crowds_anew && !self.warms_up(now_ns) && self.crowding.has_risen() {
+        // Where times will not be asked there is nothing to learn, and learning from many open requests takes long.
+        let asked = self.crowding.latest() <= self.parameters.crowd;
+        let anew = self.parameters.learns_crowds_anew && asked && !self.warms_up(now_ns);
+        if anew && self.crowding.has_risen() {
             self.learn_anew(now_ns);
         }
         let patience_ns = self.parameters.patience_ns;
