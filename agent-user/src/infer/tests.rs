@@ -89,7 +89,8 @@ fn rows_with_the_times_of_today_are_answered() {
 
 #[test]
 fn lines_that_are_no_spans_are_counted_and_cost_nothing_else() {
-    let bad: [&[u8]; 8] = [
+    let bad: [&[u8]; 9] = [
+        b"{\"process\":\"p\",\"id\":\"s\",\"kind\":\"client\",\"start_us\":1,\"end_us\":2}",
         b"nonsense",
         b"{\"process\":\"p\",\"id\":\"s\",\"kind\":\"other\",\"name\":\"\",\"start_us\":1,\"end_us\":2}",
         b"{\"process\":\"p\",\"id\":\"s\",\"kind\":\"server\",\"name\":\"\",\"start_us\":3,\"end_us\":2}",
@@ -107,7 +108,7 @@ fn lines_that_are_no_spans_are_counted_and_cost_nothing_else() {
     let (out, report) = Scratch::with(&text).run_reported().unwrap();
     assert_eq!(answered(&out), [["c", "s", "inferred"], ["d", "null", "unknown"]]);
     for expected in [
-        "5 unreadable (first at line 1",
+        "6 unreadable (first at line 1: missing field `name`",
         "2 with a time out of range",
         "1 that end before",
         "1 too long",
