@@ -102,6 +102,8 @@ pub(super) fn parent_of_call(linker: &Linker, call: ExchangeId, cause: Option<Ca
             Link {
                 parent: Parent::None, ..
             } if !(open.is_empty() || background && open.len() == 1) => match bystands(linker, exchange) {
+                // Who waits for a virtual thread is not seen.
+                true if exchange.actor.is_virtual_thread() => Found::Link(Link::NONE),
                 true => Found::Bystander,
                 false => Found::Undecided { hint },
             },

@@ -385,11 +385,10 @@ fn a_virtual_thread_is_a_thread_whichever_one_carries_it() {
     assert_eq!(bench.parent(child).1, Method::None);
 }
 
-/// A pool hands requests to threads that never read one: nothing but time tells which request a call belongs to.
-#[test]
-fn calls_of_a_thread_pool_are_inferred_from_times() {
-    let mut bench = Bench::new();
-    let (reader, mut rng) = (actor(30, 30), fastrand::Rng::with_seed(1));
+/// 600 requests, two or so of them open at once, each with a call made by somebody else (`who`: by number, the reader and the
+/// caller). Answers how many calls got the right parent, and how many a wrong one.
+fn handed_over(who: impl Fn(u64) -> [Actor; 2]) -> [usize; 2] {
+    let (mut bench, mut rng) = (Bench::new(), fastrand::Rng::with_seed(1));
     let mut events: Vec<(u64, u64, u8)> = Vec::new();
     for n in 0..600u64 {
         let start = 1_000_000 + n * 700_000 + rng.u64(..500_000);
@@ -406,7 +405,7 @@ fn calls_of_a_thread_pool_are_inferred_from_times() {
     let mut ids: FxHashMap<(u64, bool), ExchangeId> = FxHashMap::default();
     for (time_ns, n, kind) in events {
         bench.now = time_ns;
-        let (worker, upstream) = (actor(30, 40 + (n % 8) as u32), 10_000 + n);
+        let ([reader, worker], upstream) = (who(n), 10_000 + n);
         match kind {
             0 => {
                 ids.insert((n, true), bench.request(reader, n));
@@ -419,16 +418,37 @@ fn calls_of_a_thread_pool_are_inferred_from_times() {
         }
     }
     bench.decide();
-    let (mut right, mut wrong) = (0, 0);
+    let mut right_and_wrong = [0; 2];
     for n in 0..600 {
         let (parent, method, confidence) = bench.parent(ids[&(n, false)]);
         assert_ne!(confidence, Confidence::Exact);
         let expected = [Method::Inference, Method::Handoff, Method::None];
         assert!(expected.contains(&method), "{method:?}");
-        right += i32::from(parent == bench.span(ids[&(n, true)]));
-        wrong += i32::from(parent != 0 && parent != bench.span(ids[&(n, true)]));
+        let request = bench.span(ids[&(n, true)]);
+        right_and_wrong[0] += usize::from(parent == request);
+        right_and_wrong[1] += usize::from(parent != 0 && parent != request);
     }
+    right_and_wrong
+}
+
+/// A pool hands requests to threads that never read one: nothing but time tells which request a call belongs to.
+#[test]
+fn calls_of_a_thread_pool_are_inferred_from_times() {
+    let [right, wrong] = handed_over(|n| [actor(30, 30), actor(30, 40 + (n % 8) as u32)]);
     assert!(right >= 570 && wrong <= 12, "{right} right, {wrong} wrong");
+}
+
+/// Where each request has a thread of its own, times say too little of who makes calls for it; of virtual threads nothing else
+/// is seen.
+#[test]
+fn calls_of_other_virtual_threads_have_no_parent_while_several_requests_are_open() {
+    let on = |number: u64| Actor {
+        goroutine: ROUTINE_VIRTUAL_THREAD | number,
+        ..actor(30, 40 + (number % 8) as u32)
+    };
+    let [right, wrong] = handed_over(|n| [on(100 + n), on(10_000 + n)]);
+    assert_eq!(wrong, 0);
+    assert!(right < 100, "{right}: more than those that were alone");
 }
 
 #[test]
