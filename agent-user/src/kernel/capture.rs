@@ -33,7 +33,7 @@ use crate::process::{GoFunctions, PythonProgram};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TierChoice {
-    /// The cheapest the kernel accepts, for each event by itself.
+    /// The first of the table of hooks that the kernel accepts, for each event by itself.
     #[default]
     Auto,
     /// Function entry and exit hooks (`fentry`/`fexit`).

@@ -56,7 +56,7 @@ pub(super) struct Way {
     pub(super) probes: &'static [Probe],
 }
 
-/// An event and the ways to see it, cheapest first.
+/// An event and the ways to see it, in the order they are tried: cheapest first, of those that see all.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hook {
     /// In plain words, as `doctor` prints it.
@@ -198,6 +198,18 @@ pub(super) static HOOKS: &[Hook] = &[
                 ],
             },
             Way {
+                tier: Tier::Tracepoint,
+                probes: &[
+                    probe("socket_sent", "sock_send_length"),
+                    probe("socket_received", "sock_recv_length"),
+                ],
+            },
+            Way {
+                tier: Tier::Syscall,
+                probes: &[probe("call_returned", "sys_exit")],
+            },
+            // Last: the kernel tells the returns of a bounded number of calls at once, and waiting to receive is a call.
+            Way {
                 tier: Tier::Kprobe,
                 probes: &[
                     probe("send_entered", "inet_sendmsg").taking(3),
@@ -229,17 +241,6 @@ pub(super) static HOOKS: &[Hook] = &[
                         .optional(),
                     probe("function_returned", "unix_stream_splice_read").optional(),
                 ],
-            },
-            Way {
-                tier: Tier::Tracepoint,
-                probes: &[
-                    probe("socket_sent", "sock_send_length"),
-                    probe("socket_received", "sock_recv_length"),
-                ],
-            },
-            Way {
-                tier: Tier::Syscall,
-                probes: &[probe("call_returned", "sys_exit")],
             },
         ],
     },
