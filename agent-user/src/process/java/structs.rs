@@ -63,7 +63,8 @@ impl Structs {
                 (b"ThreadsSMRSupport", b"_java_thread_list") => &mut structs.list,
                 (b"ThreadsList", b"_length") => &mut structs.list_length,
                 (b"ThreadsList", b"_threads") => &mut structs.list_threads,
-                (b"Thread", b"_osthread") => &mut structs.system_thread,
+                // Told of the one or the other, by version.
+                (b"Thread" | b"JavaThread", b"_osthread") => &mut structs.system_thread,
                 (b"JavaThread", b"_threadObj") => &mut structs.object,
                 (b"JavaThread", b"_vthread") => {
                     structs.running = memory.word(entry.wrapping_add(offset));
