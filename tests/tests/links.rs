@@ -1,5 +1,5 @@
-//! Links of services of six kinds, one client and eight: threads (Python), virtual threads (Java), goroutines (Go), tasks (Python's asyncio), an
-//! event loop that queues nothing (nginx), one that does (Node). `cargo xtask bench links` has more of them.
+//! Links of services of six kinds, one client and eight: threads (Python), virtual threads (Java), goroutines (Go), tasks
+//! (Python's asyncio), an event loop that queues nothing (nginx), one that does (Node). `cargo xtask bench links` has more.
 
 use anyhow::{Context, Result};
 use spanhound_tests::links::{Outcome, Plan, SUBJECTS, measure};

@@ -356,7 +356,8 @@ impl Capture {
 
     /// Reads which virtual threads these threads of a Java program carry.
     pub fn watch_java(&mut self, pid: u32, carriers: &[(u32, JavaThread)]) {
-        if self.javas.watch(pid, carriers) {
+        let was_watched = self.javas.watches(pid);
+        if self.javas.watch(pid, carriers) && !was_watched {
             self.set_process_again(pid);
         }
     }

@@ -30,9 +30,11 @@ impl Javas {
         })
     }
 
-    /// Replaces what was known of the process. Answers whether any of its threads can be read now.
+    /// Replaces what was known of the process; threads that were known stay so meanwhile. Answers whether any can be read now.
     pub(super) fn watch(&mut self, pid: u32, carriers: &[(u32, JavaThread)]) -> bool {
-        self.forget(pid);
+        let mut gone = self.watched.remove(&pid).unwrap_or_default();
+        gone.retain(|tid| carriers.iter().all(|(other, _)| other != tid));
+        self.remove(&gone);
         let mut threads = Vec::new();
         for (tid, carrier) in carriers {
             if self.carriers.insert(tid, carrier, 0).is_ok() {
@@ -57,9 +59,14 @@ impl Javas {
     }
 
     pub(super) fn forget(&mut self, pid: u32) {
-        for tid in self.watched.remove(&pid).unwrap_or_default() {
+        let gone = self.watched.remove(&pid).unwrap_or_default();
+        self.remove(&gone);
+    }
+
+    fn remove(&mut self, threads: &[u32]) {
+        for tid in threads {
             // Absent is what is wanted.
-            let _ = self.carriers.remove(&tid);
+            let _ = self.carriers.remove(tid);
         }
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! Enters: keys and values. Leaves: the values, where they lie. Values stand in slots and are never moved; by hash goes only the
 //! slot's number, and not even that where the key is the one asked for last: an event asks up to ten times for the same
-//! thread, process or exchange. Bounded: by whoever inserts and makes room
-//! first. Deliberately absent: any order.
+//! thread, process or exchange. Bounded: by whoever inserts and makes room first. Deliberately absent: any order.
 
 use std::cell::Cell;
 use std::collections::hash_map::Entry;

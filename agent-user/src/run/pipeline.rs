@@ -5,6 +5,7 @@
 
 mod javas;
 mod listener;
+mod looks;
 mod order;
 mod pythons;
 mod survey;

@@ -9,6 +9,7 @@
 
 use fastrand::Rng;
 
+use super::logarithm::{log_odds, logistic};
 use super::window::{Call, NOBODY, Request, Window};
 
 /// Bins of stated log odds, half a unit wide each.
@@ -190,17 +191,8 @@ impl Calibration {
     }
 }
 
-fn log_odds(probability: f32) -> f32 {
-    let probability = probability.min(1.0 - f32::EPSILON);
-    (probability / (1.0 - probability)).ln()
-}
-
 fn bin(probability: f32) -> usize {
     ((log_odds(probability) * PER_UNIT) as usize).min(BINS - 1)
-}
-
-fn logistic(log_odds: f32) -> f32 {
-    1.0 / (1.0 + (-log_odds).exp())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Exponentials and logarithms by the million: to five digits, without a call into the mathematics library.
+//! Exponentials and logarithms by the million, to five digits, without a call into the mathematics library; and odds.
 
 /// `e` to the power of a number that is not positive; next to nothing below -80.
 pub(super) fn exp(power: f32) -> f32 {
@@ -24,6 +24,17 @@ pub(super) fn ln(number: f32) -> f32 {
     let square = ratio * ratio;
     let artanh = ratio * (1.0 + square * (1.0 / 3.0 + square * (0.2 + square / 7.0)));
     (exponent as f32 + 0.5) * std::f32::consts::LN_2 + 2.0 * artanh
+}
+
+/// Logarithm of the odds of what is so probable; of certainty that of the next lower number.
+pub(super) fn log_odds(probability: f32) -> f32 {
+    let probability = probability.min(1.0 - f32::EPSILON);
+    (probability / (1.0 - probability)).ln()
+}
+
+/// How probable something of these odds is.
+pub(super) fn logistic(log_odds: f32) -> f32 {
+    1.0 / (1.0 + (-log_odds).exp())
 }
 
 #[cfg(test)]

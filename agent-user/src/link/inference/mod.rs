@@ -5,11 +5,13 @@
 //! absent: identifiers of any kind, and other processes.
 //!
 //! Road: [`Engine`] (stream) -> `window` (what is asked) -> `hypotheses` and `lattice` (which assignments are probable, event
-//! by event and then backwards) -> `model` (what is learned) -> `shape` (what requests of one name do) -> `density` (how long
-//! things take). Two models are learned from different first guesses; `agreement` says what it means where they differ, `calibration` what a
-//! probability is worth, and `threshold` from when on nothing is said. The idea of describing a request by its gaps and
-//! learning them by expectation maximisation is TraceWeaver's (SIGCOMM 2024); classes that tie gaps and durations of one
-//! request together, steps instead of fixed sequences, joint hypotheses with probabilities, and doubt where learners differ are ours.
+//! by event and then backwards) -> `model` (what is learned) -> `shape` (what requests of one name do), `repeats` (which calls
+//! they make once more), `order` (who goes first) -> `density` (how long things take). Two models are learned from different
+//! first guesses, and `judging` hears both; `agreement` says what it means where they differ, `calibration` what a
+//! probability is worth, `crowding` where nothing was learned from so many, and `threshold` from when on nothing is said. The
+//! idea of describing a request by its gaps and learning them by expectation maximisation is TraceWeaver's (SIGCOMM 2024);
+//! classes that tie gaps and durations of one request together, steps instead of fixed sequences, joint hypotheses with
+//! probabilities, and doubt where learners differ are ours.
 
 mod agreement;
 mod background;
@@ -36,6 +38,7 @@ mod window;
 pub use engine::{Engine, FinishedCall};
 pub use hints::Hint;
 use hypotheses::Breadth;
+use logarithm::{log_odds, logistic};
 
 /// Within this time an event may be seen before its cause: clock grain, and records of two threads.
 const SLACK_NS: i64 = 50_000;
@@ -121,9 +124,9 @@ impl Parameters {
 
     /// Whether a hint makes this probability what it is. In a crowd times are doubted, tested hints are not: times may speak
     /// against one, and little for it.
-    fn is_told_by_hint(&self, probability: f32, log_odds: f32) -> bool {
-        let times = (probability / (1.0 - probability)).ln() - log_odds;
-        let wrong = 1.0 / (1.0 + (times.min(TIMES_ADD) + log_odds).exp());
+    fn is_told_by_hint(&self, probability: f32, hinted: f32) -> bool {
+        let times = log_odds(probability) - hinted;
+        let wrong = logistic(-(times.min(TIMES_ADD) + hinted));
         wrong <= self.error_budget
     }
 

@@ -9,7 +9,7 @@
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::logarithm::exp;
+use super::logarithm::{exp, log_odds, logistic};
 use super::model::Model;
 use super::shape::Progress;
 use super::window::{NOBODY, Window};
@@ -118,7 +118,7 @@ impl Order {
                     let expected = expected.clamp(1e-4, 1.0 - 1e-4);
                     let observed = observed.entry((call.name, event)).or_default();
                     if observed.len() < OBSERVED {
-                        observed.push(((expected / (1.0 - expected)).ln(), since_ns == first_ns));
+                        observed.push((log_odds(expected), since_ns == first_ns));
                     }
                 }
             }
@@ -141,7 +141,7 @@ fn surplus(observed: &[Observation]) -> f32 {
     let first = observed.iter().filter(|(_, first)| *first).count() as f32 + 1.0;
     let expected = |more: f32| {
         let odds = observed.iter().map(|(odds, _)| odds).chain([&0.0, &0.0]);
-        odds.map(|odds| 1.0 / (1.0 + (-odds - more).exp())).sum::<f32>()
+        odds.map(|odds| logistic(odds + more)).sum::<f32>()
     };
     let (mut low, mut high) = (0.0, MOST);
     for _ in 0..12 {
