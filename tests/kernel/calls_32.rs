@@ -3,10 +3,10 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::{
-    calls::{Captured, RECEIVES, Receive, SENDS, Send},
-    observer::{Observer, TIERS},
+    calls::{Captured, Receive, Send},
+    observer::{Observer, in_every_tier},
     sockets::{Family, tcp},
-    ways::{compare, exchange},
+    ways::failures,
 };
 
 const READ: u32 = 3;
@@ -244,31 +244,11 @@ fn a_32_bit_program_moves_bytes_like_any_other() {
         eprintln!("skipped: this kernel runs no 32-bit programs");
         return;
     }
-    let (write, read) = (SENDS[0].1, RECEIVES[0].1);
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
-        let mut failures = Vec::new();
-        let sends = SENDS_32
-            .iter()
-            .map(|&(name, send, way)| (name, send, read, way, Captured::All));
-        let receives = RECEIVES_32
-            .iter()
-            .map(|&(name, receive, way)| (name, write, receive, Captured::All, way));
-        for (name, send, receive, sending, receiving) in sends.chain(receives) {
-            let pair = tcp(Family::V4);
-            let ports = (pair.client_port, pair.server_port);
-            let expected = exchange(pair, send, receive);
-            let (client, server) = observer.both_ends(ports.0, ports.1);
-            compare(&client, &server, &expected, sending, receiving, &mut |what| {
-                failures.push(format!("{tier:?} {name}: {what}"));
-            });
-        }
-        if observer.is_excused(tier) {
-            continue;
-        }
-        assert!(failures.is_empty(), "{}", failures.join("\n"));
-        observer.nothing_lost(tier);
-    }
+    let act = |observer: &mut Observer| {
+        let (sends, receives) = (SENDS_32.iter().copied(), RECEIVES_32.iter().copied());
+        failures(observer, sends, receives, |_| tcp(Family::V4))
+    };
+    in_every_tier(act, |tier, failures| {
+        assert!(failures.is_empty(), "{tier:?} {}", failures.join("\n"));
+    });
 }

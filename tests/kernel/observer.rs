@@ -20,12 +20,12 @@ pub(crate) const TIERS: [TierChoice; 4] = [
 
 /// In every tier that can be had: bytes are moved by `act`, and `holds` judges what that saw, unless this kernel is known to
 /// miss runs there and did. Otherwise nothing may be lost.
-pub(crate) fn in_every_tier<T>(act: impl Fn(&mut Observer, TierChoice) -> T, holds: impl Fn(TierChoice, T)) {
+pub(crate) fn in_every_tier<T>(act: impl Fn(&mut Observer) -> T, holds: impl Fn(TierChoice, T)) {
     for tier in TIERS {
         let Some(mut observer) = Observer::start(tier) else {
             continue;
         };
-        let seen = act(&mut observer, tier);
+        let seen = act(&mut observer);
         if !observer.is_excused(tier) {
             holds(tier, seen);
             observer.nothing_lost(tier);

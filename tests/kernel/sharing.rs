@@ -17,7 +17,7 @@ use spanhound_agent::{
 use spanhound_common::rule::PROCESS_CHOSEN;
 
 use crate::{
-    observer::{Observer, TIERS},
+    observer::{Observer, TIERS, in_every_tier},
     sockets::{Family, tcp},
 };
 
@@ -73,10 +73,7 @@ fn taken(fd: BorrowedFd<'_>) -> OwnedFd {
 
 #[test]
 fn a_socket_under_other_descriptors_is_one_connection() {
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
+    let act = |observer: &mut Observer| {
         let pair = tcp(Family::V4);
         let (client_port, server_port) = (pair.client_port, pair.server_port);
         use std::os::fd::AsFd;
@@ -90,13 +87,14 @@ fn a_socket_under_other_descriptors_is_one_connection() {
             server.read_exact(&mut received).unwrap();
         }
         drop(server);
-        let (client, server) = observer.both_ends(client_port, server_port);
-        if observer.is_excused(tier) {
-            continue;
-        }
-        assert!(client.sent.is(b"oneoneoneone") && server.received.is(b"oneoneoneone"));
-        observer.nothing_lost(tier);
-    }
+        observer.both_ends(client_port, server_port)
+    };
+    in_every_tier(act, |tier, (client, server)| {
+        assert!(
+            client.sent.is(b"oneoneoneone") && server.received.is(b"oneoneoneone"),
+            "{tier:?}"
+        );
+    });
 }
 
 /// Another program reads from and writes to a socket it was given, and inherits a listener it accepts from.

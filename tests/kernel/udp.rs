@@ -73,7 +73,7 @@ fn send_batch(from: &UdpSocket, to: SocketAddr, texts: [&[u8]; 2]) {
 
 #[test]
 fn datagrams_of_a_batch_name_their_peers() {
-    let act = |observer: &mut Observer, _| {
+    let act = |observer: &mut Observer| {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = server.local_addr().unwrap();
@@ -89,7 +89,7 @@ fn datagrams_of_a_batch_name_their_peers() {
 
 #[test]
 fn datagrams_are_told_at_both_ends() {
-    let act = |observer: &mut Observer, _| {
+    let act = |observer: &mut Observer| {
         let Pair { server, client } = Pair::connected();
         let mut buffer = [0; 64];
         for question in [&b"who"[..], b"and who"] {
@@ -118,7 +118,7 @@ fn datagrams_are_told_at_both_ends() {
 /// As a resolver asks for both kinds of addresses at once, again and again with the same array.
 #[test]
 fn datagrams_sent_together_are_told_one_by_one() {
-    let act = |observer: &mut Observer, _| {
+    let act = |observer: &mut Observer| {
         let pair = Pair::connected();
         let questions = [*b"first ", *b"second", *b"third "];
         let parts = questions.each_ref().map(|question| libc::iovec {
@@ -168,7 +168,7 @@ fn receive_batch(
 /// A server's loop: the same array again and again, seldom full, and now and then a datagram without bytes.
 #[test]
 fn datagrams_received_together_are_told_one_by_one() {
-    let act = |observer: &mut Observer, _| {
+    let act = |observer: &mut Observer| {
         let Pair { server, client } = Pair::connected();
         let mut rooms = [[0; 8]; 4];
         let mut expected = Vec::new();
@@ -199,7 +199,7 @@ fn datagrams_received_together_are_told_one_by_one() {
 /// Where time ends a call nothing tells which message the next one begins with: those are counted at least.
 #[test]
 fn datagrams_received_within_a_time_are_counted() {
-    let act = |observer: &mut Observer, _| {
+    let act = |observer: &mut Observer| {
         let Pair { server, client } = Pair::connected();
         let mut rooms = [[0; 8]; 4];
         for texts in [["first", "second"], ["third", "fourth"]] {
@@ -230,7 +230,7 @@ fn datagrams_received_within_a_time_are_counted() {
 /// With `MSG_TRUNC` a datagram counts as a whole, whatever the buffer holds of it: nothing behind the buffer is copied.
 #[test]
 fn a_datagram_longer_than_its_buffer_is_counted() {
-    let act = |observer: &mut Observer, _| {
+    let act = |observer: &mut Observer| {
         let Pair { server, client } = Pair::connected();
         let mut room = [b'?'; 32];
         for text in ["longer than eight", "short"] {

@@ -13,10 +13,10 @@ use spanhound_agent::kernel::{Loss, TierChoice};
 
 use crate::{
     calls::{Captured, RECEIVES, SENDS},
-    observer::{Observer, TIERS},
+    observer::{Observer, in_every_tier},
     ring_calls::{RING_RECEIVES, RING_SENDS, done, result, ring},
     sockets::{Pair, pattern},
-    ways::{compare, exchange},
+    ways::failures,
 };
 
 /// A connection both of whose ends a ring made, the accepted one by a request that goes on accepting (Linux 5.19; a plain
@@ -76,43 +76,26 @@ fn wire(address: SocketAddrV4) -> libc::sockaddr_in {
 /// The functions' tiers find the bytes, the sockets' tracepoints count them.
 #[test]
 fn a_ring_moves_bytes_like_any_call() {
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
+    let act = |observer: &mut Observer| {
         let captured = match observer.data_tier() {
             Some("fentry" | "kprobe") => Captured::All,
             Some("tracepoint") => Captured::Some,
             // System calls are the floor here, and see nothing of a ring.
-            _ => continue,
+            _ => return Vec::new(),
         };
-        let mut failures = Vec::new();
-        let (write, read) = (SENDS[0].1, RECEIVES[0].1);
         let at_best = |way: Captured| match way {
             Captured::All => captured,
             Captured::Some => Captured::Some,
         };
-        let sends = RING_SENDS
-            .iter()
-            .map(|&(name, send, way)| (name, send, read, at_best(way), Captured::All));
-        let receives = RING_RECEIVES
-            .iter()
-            .map(|&(name, receive, way)| (name, write, receive, Captured::All, at_best(way)));
-        for (number, (name, send, receive, sending, receiving)) in sends.chain(receives).enumerate() {
-            let pair = pair(number % 2 == 1);
-            let ports = (pair.client_port, pair.server_port);
-            let expected = exchange(pair, send, receive);
-            let (client, server) = observer.both_ends(ports.0, ports.1);
-            compare(&client, &server, &expected, sending, receiving, &mut |what| {
-                failures.push(format!("{tier:?} {name}: {what}"));
-            });
-        }
-        if observer.is_excused(tier) {
-            continue;
-        }
-        assert!(failures.is_empty(), "{}", failures.join("\n"));
-        observer.nothing_lost(tier);
-    }
+        let sends = RING_SENDS.iter();
+        let sends = sends.map(|&(name, send, way)| (name, send, at_best(way)));
+        let receives = RING_RECEIVES.iter();
+        let receives = receives.map(|&(name, receive, way)| (name, receive, at_best(way)));
+        failures(observer, sends, receives, |number| pair(number % 2 == 1))
+    };
+    in_every_tier(act, |tier, failures| {
+        assert!(failures.is_empty(), "{tier:?} {}", failures.join("\n"));
+    });
 }
 
 /// Where only system calls are seen, what a ring moves is a gap, and counted.

@@ -10,7 +10,7 @@ use spanhound_common::limits::{BUFFERS_MAX, GATHERED_BYTES_MAX};
 
 use crate::{
     calls::{Captured, RECEIVES, Receive, SENDS, Send, part, throw_away, writev},
-    observer::{Observer, TIERS, Told},
+    observer::{Observer, TIERS, Told, in_every_tier},
     sockets::{Family, Pair, pattern, tcp, unix},
 };
 
@@ -146,25 +146,20 @@ fn of_very_many_parts_the_first_are_captured() {
     let bytes = pattern(3 * BUFFERS_MAX as usize * EACH);
     let parts: Vec<_> = bytes.chunks(EACH).map(part).collect();
     let looked_at = BUFFERS_MAX as usize * EACH;
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
+    let act = |observer: &mut Observer| {
         let pair = tcp(Family::V4);
         let (client_port, server_port) = (pair.client_port, pair.server_port);
         assert_eq!(writev(pair.client.as_fd(), &parts) as usize, bytes.len());
         assert_eq!((RECEIVES[0].1)(pair.server.as_fd(), bytes.len()), bytes);
         drop(pair);
-        let (client, _) = observer.both_ends(client_port, server_port);
-        if observer.is_excused(tier) {
-            continue;
-        }
+        observer.both_ends(client_port, server_port)
+    };
+    in_every_tier(act, |tier, (client, _)| {
         let sent = &client.sent;
         assert!(sent.counts(&bytes), "{tier:?} {sent:?}");
         let captured = sent.bytes.iter().take_while(|byte| byte.is_some()).count();
         assert_eq!(captured, looked_at, "{tier:?} {sent:?}");
-        observer.nothing_lost(tier);
-    }
+    });
 }
 
 /// What is thrown away unread (`MSG_TRUNC`) moves like any byte, and no buffer has it.
@@ -172,25 +167,44 @@ fn of_very_many_parts_the_first_are_captured() {
 fn bytes_thrown_away_are_counted() {
     let (_, write, _) = SENDS[0];
     let (_, read, _) = RECEIVES[0];
-    for tier in TIERS {
-        let Some(mut observer) = Observer::start(tier) else {
-            continue;
-        };
+    let act = |observer: &mut Observer| {
         let pair = tcp(Family::V4);
         let (client_port, server_port) = (pair.client_port, pair.server_port);
         write(pair.client.as_fd(), &pattern(1000));
         throw_away(pair.server.as_fd(), 990);
         assert_eq!(read(pair.server.as_fd(), 10), pattern(1000)[990..]);
         drop(pair);
-        let (_, server) = observer.both_ends(client_port, server_port);
-        if observer.is_excused(tier) {
-            continue;
-        }
+        observer.both_ends(client_port, server_port)
+    };
+    in_every_tier(act, |tier, (_, server)| {
         let received = &server.received;
         assert!(received.counts(&pattern(1000)), "{tier:?} {received:?}");
         assert!(received.bytes[990..].iter().all(Option::is_some), "{tier:?}");
-        observer.nothing_lost(tier);
+    });
+}
+
+/// Sends in each of these ways what is received plainly, and receives in each of those what was sent plainly, through a pair
+/// of its own (by number). Answers what was told otherwise.
+pub(crate) fn failures(
+    observer: &mut Observer,
+    sends: impl Iterator<Item = (&'static str, Send, Captured)>,
+    receives: impl Iterator<Item = (&'static str, Receive, Captured)>,
+    pair: impl Fn(usize) -> Pair,
+) -> Vec<String> {
+    let (plain_send, plain_receive) = ((SENDS[0].1, Captured::All), (RECEIVES[0].1, Captured::All));
+    let sends = sends.map(|(name, send, way)| (name, (send, way), plain_receive));
+    let receives = receives.map(|(name, receive, way)| (name, plain_send, (receive, way)));
+    let mut failures = Vec::new();
+    for (number, (name, send, receive)) in sends.chain(receives).enumerate() {
+        let pair = pair(number);
+        let (client_port, server_port) = (pair.client_port, pair.server_port);
+        let expected = exchange(pair, send.0, receive.0);
+        let (client, server) = observer.both_ends(client_port, server_port);
+        compare(&client, &server, &expected, send.1, receive.1, &mut |what| {
+            failures.push(format!("{name}: {what}"));
+        });
     }
+    failures
 }
 
 type Sending = (Send, Captured);
@@ -242,7 +256,7 @@ fn check_unix(
 }
 
 /// Moves every size from client to server; the bytes in all.
-pub(crate) fn exchange(pair: Pair, send: Send, receive: Receive) -> Vec<u8> {
+fn exchange(pair: Pair, send: Send, receive: Receive) -> Vec<u8> {
     let mut all = Vec::new();
     for &size in SIZES {
         let bytes = pattern(size);
@@ -257,7 +271,7 @@ pub(crate) fn exchange(pair: Pair, send: Send, receive: Receive) -> Vec<u8> {
     all
 }
 
-pub(crate) fn compare(
+fn compare(
     client: &Told,
     server: &Told,
     expected: &[u8],
