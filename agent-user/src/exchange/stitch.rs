@@ -187,12 +187,7 @@ impl Stitcher {
     }
 
     fn response(&mut self, message: Box<Message>, at: Span, losses: &mut FlowLosses, sink: &mut dyn Sink) {
-        let Some(place) = self.open.iter().position(|open| {
-            open.exchange.request.pairing == message.pairing
-                && open.response_start.is_none()
-                && open.exchange.request.class == Class::Request
-                && open.exchange.request_start_ns <= at.start_ns
-        }) else {
+        let Some(place) = self.place_answered(message.pairing, at.start_ns, losses, sink) else {
             if self.early.len() >= EARLY_MAX {
                 self.early.pop_front();
                 losses.responses_without_request += 1;
@@ -220,6 +215,36 @@ impl Stitcher {
         open.request_done |= open.response_done;
         exchange.response = Some(message);
         self.settle(place, sink);
+    }
+
+    /// The request that a response which began then answers. An id is used again only once it was answered: of several
+    /// requests with the same one all but the last were, in bytes that are missing.
+    fn place_answered(
+        &mut self,
+        pairing: Pairing,
+        start_ns: TimeNs,
+        losses: &mut FlowLosses,
+        sink: &mut dyn Sink,
+    ) -> Option<usize> {
+        let waits = |open: &Open| {
+            open.exchange.request.pairing == pairing
+                && open.response_start.is_none()
+                && open.exchange.request.class == Class::Request
+                && open.exchange.request_start_ns <= start_ns
+        };
+        if pairing == Pairing::InOrder {
+            return self.open.iter().position(waits);
+        }
+        let mut last = self.open.iter().rposition(waits)?;
+        while let Some(earlier) = self.open.range(..last).position(waits) {
+            last -= 1;
+            if let Some(mut open) = self.open.remove(earlier) {
+                losses.responses_lost += 1;
+                open.exchange.ending = Ending::Lost;
+                sink.finished(open.exchange);
+            }
+        }
+        Some(last)
     }
 
     /// Once its response has begun, of an exchange only the first interim message is of interest.

@@ -55,6 +55,29 @@ fn segment(payload: &[u8], self_contained: bool) -> Vec<u8> {
 }
 
 #[test]
+fn a_stream_used_again_behind_a_lost_answer_is_the_later_request() {
+    let mut turns = startup(4);
+    turns.extend([
+        client(query(4, 1, "SELECT a FROM t")),
+        server(result(4, 1, 1)).captured(1),
+        client(query(4, 1, "SELECT b FROM t")),
+        server(result(4, 1, 1)),
+        client(query(4, 1, "SELECT c FROM t")),
+        server(result(4, 1, 1)),
+    ]);
+    let played = play(&turns, true, usize::MAX);
+    assert_eq!(
+        played.lines,
+        [
+            "STARTUP -> READY",
+            "SELECT SELECT a FROM t ->  (lost)",
+            "SELECT SELECT b FROM t -> VOID",
+            "SELECT SELECT c FROM t -> VOID"
+        ]
+    );
+}
+
+#[test]
 fn requests_are_paired_by_stream() {
     for version in 1..=4 {
         let error = [

@@ -34,10 +34,25 @@ const PREFIX_BYTES: usize = 2;
 
 struct Dns {
     datagram: bool,
-    /// Id and pairing of the latest queries.
-    open: VecDeque<(u16, u64)>,
-    /// Pairing of the zone transfer under way, and how many SOA records of it were seen.
-    transfer: Option<(u64, u32)>,
+    /// The latest queries.
+    open: VecDeque<Open>,
+    /// The zone transfer under way.
+    transfer: Option<Transfer>,
+}
+
+#[derive(Clone, Copy)]
+struct Open {
+    id: u16,
+    /// The same for the same question asked again with the same id: it may be answered each time.
+    question: u64,
+    pairing: u64,
+}
+
+struct Transfer {
+    question: u64,
+    pairing: u64,
+    /// SOA records of it that were seen.
+    zone_marks: u32,
 }
 
 impl Dns {
@@ -61,11 +76,17 @@ impl Dns {
         let Some(question) = &query.question else {
             return Step::Consumed(consumed);
         };
-        let pairing = pairing(query.id, question);
+        let question_hash = hash(query.id, question);
+        let latest = self.open.iter().rfind(|open| open.question == question_hash);
+        let pairing = latest.map_or(question_hash, |latest| latest.pairing.wrapping_add(1));
         if self.open.len() >= MAX_OPEN {
             self.open.pop_front();
         }
-        self.open.push_back((query.id, pairing));
+        self.open.push_back(Open {
+            id: query.id,
+            question: question_hash,
+            pairing,
+        });
         let mut message = Message::new(Class::Request, Pairing::Id(pairing), Ends::Here);
         message.operation = match query.opcode {
             0 => wire::type_name(question.kind),
@@ -83,28 +104,34 @@ impl Dns {
     }
 
     fn response(&mut self, response: &DnsMessage, consumed: usize) -> Step {
-        let asked = match &response.question {
-            Some(question) => Some(pairing(response.id, question)),
-            None => self
-                .open
-                .iter()
-                .find(|(id, _)| *id == response.id)
-                .map(|(_, pairing)| *pairing),
-        };
-        let Some(pairing) = asked else {
-            return Step::Consumed(consumed);
-        };
-        if let Some(step) = self.continue_transfer(pairing, response, consumed) {
+        let question = response
+            .question
+            .as_ref()
+            .map(|question| hash(response.id, question));
+        if let Some(step) = question.and_then(|question| self.continue_transfer(question, response, consumed))
+        {
             return step;
         }
-        self.open.retain(|(_, open)| *open != pairing);
+        let place = self.open.iter().position(|open| match question {
+            Some(question) => open.question == question,
+            None => open.id == response.id,
+        });
+        let asked = place.and_then(|place| self.open.remove(place));
+        // The answer may have overtaken its query.
+        let Some(pairing) = asked.map(|open| open.pairing).or(question) else {
+            return Step::Consumed(consumed);
+        };
         let is_transfer = response
             .question
             .as_ref()
             .is_some_and(|question| question.kind == TYPE_AXFR);
         let goes_on = is_transfer && response.zone_marks == 1 && !self.datagram;
         if goes_on {
-            self.transfer = Some((pairing, 1));
+            self.transfer = question.map(|question| Transfer {
+                question,
+                pairing,
+                zone_marks: 1,
+            });
         }
         let ends = if goes_on { Ends::Later } else { Ends::Here };
         let mut message = Message::new(Class::Response, Pairing::Id(pairing), ends);
@@ -122,13 +149,16 @@ impl Dns {
     }
 
     /// Further messages of a zone transfer, up to the one with the closing SOA record.
-    fn continue_transfer(&mut self, pairing: u64, response: &DnsMessage, consumed: usize) -> Option<Step> {
-        let (of, marks) = self.transfer.as_mut().filter(|(of, _)| *of == pairing)?;
-        *marks += response.zone_marks;
-        if *marks < 2 && response.response_code == 0 {
+    fn continue_transfer(&mut self, question: u64, response: &DnsMessage, consumed: usize) -> Option<Step> {
+        let transfer = self.transfer.as_mut()?;
+        if transfer.question != question {
+            return None;
+        }
+        transfer.zone_marks += response.zone_marks;
+        if transfer.zone_marks < 2 && response.response_code == 0 {
             return Some(Step::Consumed(consumed));
         }
-        let id = Some(*of);
+        let id = Some(transfer.pairing);
         self.transfer = None;
         Some(Step::End {
             consumed,
@@ -138,7 +168,7 @@ impl Dns {
 }
 
 /// Names are compared without regard to case; servers may change it.
-fn pairing(id: u16, question: &Question) -> u64 {
+fn hash(id: u16, question: &Question) -> u64 {
     let mut hasher = FxHasher::default();
     hasher.write_u16(id);
     hasher.write_u16(question.kind);
@@ -204,10 +234,42 @@ impl Parser for Dns {
 
 #[cfg(test)]
 mod tests {
+    use crate::protocol::scripted::{client, expect, server};
     use crate::protocol::{Protocol, harness};
 
     #[test]
     fn recorded_conversations() {
         harness::check(Protocol::Dns);
+    }
+
+    /// A query (or the answer to it) behind its length.
+    fn framed(id: u8, is_answer: bool) -> Vec<u8> {
+        let flags = if is_answer { 0x81 } else { 1 };
+        let message = [
+            &[0, 23, 0, id, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0][..],
+            b"\x05a-b-c\0\0\x01\0\x01",
+        ]
+        .concat();
+        assert_eq!(message.len(), 25);
+        message
+    }
+
+    #[test]
+    fn a_question_asked_again_is_answered_each_time() {
+        let turns = [
+            client(framed(1, false)),
+            client(framed(2, false)),
+            client(framed(1, false)),
+            server(framed(1, true)),
+            server(framed(1, true)),
+            server(framed(2, true)),
+        ];
+        let played = expect(Protocol::Dns, &turns, &["A a-b-c -> NOERROR"; 3]);
+        let asked: Vec<u64> = played
+            .exchanges
+            .iter()
+            .map(|exchange| exchange.request_start_ns)
+            .collect();
+        assert_eq!(asked, [1, 3, 2]);
     }
 }

@@ -364,10 +364,25 @@ impl Parser for Mqtt {
 
 #[cfg(test)]
 mod tests {
+    use crate::protocol::scripted::{client, play, server};
     use crate::protocol::{Protocol, harness};
 
     #[test]
     fn recorded_conversations() {
         harness::check(Protocol::Mqtt);
+    }
+
+    #[test]
+    fn a_packet_id_used_again_behind_a_lost_answer_is_the_later_publication() {
+        let turns = [
+            client(b"\x10\x0e\0\x04MQTT\x04\x02\0\x3c\0\x02cl"),
+            server(b"\x20\x02\0\0"),
+            client(b"\x32\x08\0\x03a/1\0\x01x"),
+            server(b"\x40\x02\0\x01").captured(1),
+            client(b"\x32\x08\0\x03a/2\0\x01x"),
+            server(b"\x40\x02\0\x01"),
+        ];
+        let lines = ["CONNECT cl -> 0", "PUBLISH a/1 ->  (lost)", "PUBLISH a/2 -> 0"];
+        assert_eq!(play(&turns, true, usize::MAX).lines, lines);
     }
 }
