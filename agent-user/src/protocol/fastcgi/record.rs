@@ -3,6 +3,8 @@
 use crate::protocol::{Opening, Resync, Side, Verdict};
 
 pub(super) const HEADER_BYTES: usize = 8;
+/// How the names begin that processes tell each other (section 4.1); two bytes of length stand before each.
+const VARIABLE: &[u8] = b"FCGI_";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -135,8 +137,8 @@ pub(super) fn detect(opening: &Opening<'_>) -> Verdict {
 fn begins(side: Side, bytes: &[u8], from_start: bool) -> Option<bool> {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         let (version, kind) = (bytes.first().is_none_or(|byte| *byte == 1), bytes.get(1));
-        let first = if from_start { 1..=1 } else { 1..=11 };
-        return (version && kind.is_none_or(|kind| first.contains(kind))).then_some(false);
+        let may_begin = |kind: &u8| matches!(kind, 1 | 9) || (!from_start && (1..=11).contains(kind));
+        return (version && kind.is_none_or(may_begin)).then_some(false);
     };
     let record = Record::read(header, side)?;
     let content = &bytes[HEADER_BYTES..];
@@ -147,6 +149,9 @@ fn begins(side: Side, bytes: &[u8], from_start: bool) -> Option<bool> {
             Some(_) => None,
             None => Some(false),
         },
+        // A question about the application itself, or its answer.
+        Kind::Management if content.len() < 2 + VARIABLE.len() => Some(false),
+        Kind::Management => content[2..].starts_with(VARIABLE).then_some(true),
         _ if from_start => None,
         Kind::Stdout => {
             let name = content

@@ -1,6 +1,7 @@
 //! Recorded connections, and what real servers seldom do.
 
 use super::*;
+use crate::protocol::scripted::{client, expect, server};
 use crate::protocol::{Protocol, harness};
 use Side::{Client as C, Server as S};
 
@@ -114,6 +115,25 @@ fn an_id_used_again_is_another_request() {
         walk(&mut parser, S, &record(6, 1, b"X: y\r\n\r\n")),
         ["Id(2) 200"]
     );
+}
+
+#[test]
+fn a_connection_may_begin_with_a_question_about_the_application() {
+    let turns = [
+        client(record(9, 0, &param("FCGI_MPXS_CONNS", ""))),
+        server(record(10, 0, &param("FCGI_MPXS_CONNS", "1"))),
+        client(
+            [
+                record(1, 1, &BEGIN),
+                record(4, 1, &param("REQUEST_URI", "/a")),
+                record(4, 1, &[]),
+                record(5, 1, &[]),
+            ]
+            .concat(),
+        ),
+        server([record(6, 1, b"X: y\r\n\r\n"), record(3, 1, &[0; 8])].concat()),
+    ];
+    expect(Protocol::FastCgi, &turns, &[" /a -> 200"]);
 }
 
 #[test]
