@@ -37,6 +37,12 @@ pub fn ip_packet(link_type: i32, bytes: &[u8]) -> Option<&[u8]> {
         258 => packet_tap(bytes),
         // Cisco HDLC: address, control, EtherType.
         104 => by_ethertype(half(bytes, 2)?, bytes.get(4..)?),
+        107 => frame_relay(bytes),
+        // SLIP as the BSDs write it: direction, and room for a compressed header.
+        8 => raw(bytes.get(16..)?),
+        // Hilscher's analyser: a word of its own in front of the frame, and its preamble.
+        240 => ethernet(bytes.get(4..)?),
+        241 => ethernet(bytes.get(12..)?),
         // Raw IP, under the number of the file format and those of some systems' captures.
         12 | 14 | 101 | 228 | 229 => raw(bytes),
         // Linux cooked captures.
@@ -75,7 +81,8 @@ pub fn by_ethertype(ethertype: u16, payload: &[u8]) -> Option<&[u8]> {
             0x88e7 => return ethernet_once(payload.get(4..)?),
             // Transparent Ethernet bridging.
             0x6558 => return ethernet_once(payload),
-            // 802.3 with a length: LLC, and SNAP where it says so.
+            // 802.3 with a length: LLC, which may name IP itself, and SNAP where it says so.
+            0..=1500 if payload.starts_with(&[6, 6, 3]) => return raw(payload.get(3..)?),
             0..=1500 if payload.starts_with(&[0xaa, 0xaa, 3]) => {
                 ethertype = half(payload, 6)?;
                 payload = payload.get(8..)?;
@@ -150,6 +157,18 @@ fn ppp(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Frame Relay (RFC 2427): an address that ends with an odd byte, control, and the number of a protocol; or, as Cisco
+/// writes it, an EtherType.
+fn frame_relay(bytes: &[u8]) -> Option<&[u8]> {
+    let address_end = bytes.iter().take(4).position(|byte| byte & 1 == 1)?;
+    match bytes.get(address_end + 1..)? {
+        [3, 0xcc | 0x8e, packet @ ..] => raw(packet),
+        // SNAP, its organisation 0.
+        [3, 0, 0x80, 0, 0, 0, behind @ ..] => by_ethertype(half(behind, 0)?, behind.get(2..)?),
+        behind => by_ethertype(half(behind, 0)?, behind.get(2..)?),
+    }
+}
+
 fn loopback(bytes: &[u8]) -> Option<&[u8]> {
     let family: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
     let family = u32::from_le_bytes(family).min(u32::from_be_bytes(family));
@@ -214,6 +233,13 @@ mod tests {
             (9, framed(&[&[0xff, 3, 0, 0x21], IP])),
             (9, framed(&[&[0x21], IP])),
             (104, framed(&[&[0x0f, 0, 8, 0], IP])),
+            (107, framed(&[&[0x18, 0x41, 3, 0xcc], IP])),
+            (107, framed(&[&[0x18, 0x41, 3, 0, 0x80, 0, 0, 0, 8, 0], IP])),
+            (107, framed(&[&[0x18, 0x41, 8, 0], IP])),
+            (8, framed(&[&[0; 16], IP])),
+            (240, framed(&[&[0; 4], addresses, &[8, 0], IP])),
+            (241, framed(&[&[0; 12], addresses, &[8, 0], IP])),
+            (1, framed(&[addresses, &[0, 7, 6, 6, 3], IP])),
             (101, IP.to_vec()),
             (12, IP.to_vec()),
             (228, IP.to_vec()),

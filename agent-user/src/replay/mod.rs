@@ -7,6 +7,7 @@
 pub mod capture_file;
 mod compressed_file;
 mod following;
+mod fragments;
 mod line;
 pub mod link_layer;
 pub mod packet;

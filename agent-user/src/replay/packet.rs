@@ -1,21 +1,18 @@
 //! Packet: one captured packet becomes one TCP segment or UDP datagram.
 //!
-//! Enters: packets of a capture file. Leaves: [`Segment`]s. Bounded: [`MAX_OPEN_DATAGRAMS`] IP datagrams under
-//! reassembly, [`MAX_TUNNELS`] tunnels inside each other; each thing passed over is counted. Deliberately absent:
-//! checksums (captures on the sending host have none) and every transport but TCP and UDP.
+//! Enters: packets of a capture file. Leaves: [`Segment`]s. Bounded: [`Fragments`], [`MAX_TUNNELS`] tunnels inside each
+//! other; each thing passed over is counted. Deliberately absent: checksums (captures on the sending host have none) and
+//! every transport but TCP and UDP.
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::defrag::IpDefragBuf;
-use etherparse::{IpNumber, Ipv6ExtensionSlice, LaxIpSlice, TcpHeaderSlice, UdpHeaderSlice};
-use rustc_hash::FxHashMap;
+use etherparse::{IpNumber, LaxIpSlice, TcpHeaderSlice, UdpHeaderSlice};
 
 use super::capture_file::CapturedPacket;
+use super::fragments::Fragments;
 use super::{link_layer, tunnel};
 use crate::event::TimeNs;
 
-/// IP datagrams that wait for their other fragments, at most 64 KiB each.
-pub const MAX_OPEN_DATAGRAMS: usize = 256;
 /// Tunnels (IP in IP, GRE, those in UDP) inside each other.
 pub const MAX_TUNNELS: usize = 4;
 
@@ -61,28 +58,13 @@ pub struct PacketCounters {
 #[derive(Default)]
 pub struct PacketReader {
     counters: PacketCounters,
-    fragments: FxHashMap<FragmentKey, OpenDatagram>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct FragmentKey {
-    source: IpAddr,
-    destination: IpAddr,
-    identification: u32,
-    protocol: u8,
-}
-
-struct OpenDatagram {
-    buffer: IpDefragBuf,
-    fragments: u64,
-    last_seen: u64,
+    fragments: Fragments,
 }
 
 impl PacketReader {
     pub fn counters(&self) -> PacketCounters {
-        let waiting: u64 = self.fragments.values().map(|datagram| datagram.fragments).sum();
         PacketCounters {
-            fragments_dropped: self.counters.fragments_dropped + waiting,
+            fragments_dropped: self.counters.fragments_dropped + self.fragments.dropped(),
             ..self.counters
         }
     }
@@ -119,74 +101,10 @@ impl PacketReader {
             self.counters.fragments_dropped += 1;
             return;
         }
-        let Some((number, whole)) = self.fragment(&ip) else {
+        let Some((number, whole)) = self.fragments.add(time_ns, &ip) else {
             return;
         };
         self.transport(carrier, number, whole.len(), &whole, visit);
-    }
-
-    /// Adds one fragment; the payload when it was the last one missing.
-    fn fragment(&mut self, ip: &LaxIpSlice<'_>) -> Option<(IpNumber, Vec<u8>)> {
-        let payload = ip.payload();
-        let (identification, offset, more) = match ip {
-            LaxIpSlice::Ipv4(ip) => {
-                let header = ip.header();
-                (
-                    u32::from(header.identification()),
-                    header.fragments_offset(),
-                    header.more_fragments(),
-                )
-            }
-            LaxIpSlice::Ipv6(ip) => {
-                let mut extensions = ip.extensions().clone().into_iter();
-                let header = extensions.find_map(|extension| match extension {
-                    Ipv6ExtensionSlice::Fragment(fragment) => Some(fragment.to_header()),
-                    _ => None,
-                })?;
-                (
-                    header.identification,
-                    header.fragment_offset,
-                    header.more_fragments,
-                )
-            }
-        };
-        let key = FragmentKey {
-            source: ip.source_addr(),
-            destination: ip.destination_addr(),
-            identification,
-            protocol: payload.ip_number.0,
-        };
-        if !self.fragments.contains_key(&key) && self.fragments.len() >= MAX_OPEN_DATAGRAMS {
-            self.evict_oldest_datagram();
-        }
-        let datagram = self.fragments.entry(key).or_insert_with(|| OpenDatagram {
-            buffer: IpDefragBuf::new(payload.ip_number, Vec::new(), Vec::new()),
-            fragments: 0,
-            last_seen: 0,
-        });
-        datagram.fragments += 1;
-        datagram.last_seen = self.counters.packets;
-        let added = datagram.buffer.add(offset, more, payload.payload);
-        if added.is_ok() && !datagram.buffer.is_complete() {
-            return None;
-        }
-        let datagram = self.fragments.remove(&key)?;
-        if added.is_err() {
-            self.counters.fragments_dropped += datagram.fragments;
-            return None;
-        }
-        Some((payload.ip_number, datagram.buffer.take_bufs().0))
-    }
-
-    fn evict_oldest_datagram(&mut self) {
-        let oldest = self
-            .fragments
-            .iter()
-            .min_by_key(|(_, datagram)| datagram.last_seen)
-            .map(|(key, _)| *key);
-        if let Some(datagram) = oldest.and_then(|key| self.fragments.remove(&key)) {
-            self.counters.fragments_dropped += datagram.fragments;
-        }
     }
 
     fn transport(
@@ -286,7 +204,7 @@ fn wire_length(ip: &LaxIpSlice<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use etherparse::{IpFragOffset, Ipv4Header, Ipv6FragmentHeader, PacketBuilder};
+    use etherparse::{Ipv4Header, PacketBuilder};
 
     fn read(reader: &mut PacketReader, bytes: &[u8]) -> Vec<(SocketAddr, SocketAddr, u32, Vec<u8>)> {
         let mut seen = Vec::new();
@@ -404,60 +322,6 @@ mod tests {
         );
         let deep = (0..=MAX_TUNNELS).fold(inner, |inner, _| wrap(&inner, IpNumber::IPV4));
         assert_eq!(read(&mut reader, &deep), []);
-    }
-
-    #[test]
-    fn joins_fragments_in_any_order_and_counts_the_rest() {
-        let payload: Vec<u8> = (0..100).collect();
-        let whole = udp(&payload);
-        let fragment = |identification: u16, from: usize, to: usize| {
-            let part = &whole[20..][from..to];
-            let mut header =
-                Ipv4Header::new(part.len() as u16, 64, IpNumber::UDP, [10, 0, 0, 1], [10, 0, 0, 2]).unwrap();
-            header.identification = identification;
-            header.dont_fragment = false;
-            header.more_fragments = to < 108;
-            header.fragment_offset = IpFragOffset::try_new(from as u16 / 8).unwrap();
-            let mut bytes = Vec::new();
-            header.write(&mut bytes).unwrap();
-            bytes.extend(part);
-            bytes
-        };
-        let mut reader = PacketReader::default();
-        assert_eq!(read(&mut reader, &fragment(1, 64, 108)), []);
-        assert_eq!(read(&mut reader, &fragment(1, 0, 32)), []);
-        assert_eq!(read(&mut reader, &fragment(1, 32, 64)), expected(&payload));
-        assert_eq!(reader.counters().fragments_dropped, 0);
-        for identification in 0..1000 {
-            read(&mut reader, &fragment(identification, 0, 32));
-        }
-        assert!(reader.fragments.len() <= MAX_OPEN_DATAGRAMS);
-        assert_eq!(reader.counters().fragments_dropped, 1000);
-    }
-
-    #[test]
-    fn joins_ipv6_fragments() {
-        let mut whole = Vec::new();
-        let builder = PacketBuilder::ipv6([1; 16], [2; 16], 64).udp(5000, 53);
-        builder.write(&mut whole, &[7; 40]).unwrap();
-        let fragment = |from: usize, to: usize| {
-            let mut bytes = whole[..40].to_vec();
-            bytes[6] = IpNumber::IPV6_FRAGMENTATION_HEADER.0;
-            bytes[4..6].copy_from_slice(&(8 + (to - from) as u16).to_be_bytes());
-            let offset = IpFragOffset::try_new(from as u16 / 8).unwrap();
-            Ipv6FragmentHeader::new(IpNumber::UDP, offset, to < 48, 3)
-                .write(&mut bytes)
-                .unwrap();
-            bytes.extend(&whole[40..][from..to]);
-            bytes
-        };
-        let mut reader = PacketReader::default();
-        assert_eq!(read(&mut reader, &fragment(0, 24)), []);
-        let seen = read(&mut reader, &fragment(24, 48));
-        assert_eq!(
-            (seen.len(), seen[0].2, seen[0].3.as_slice()),
-            (1, 40, [7; 40].as_slice())
-        );
     }
 
     #[test]

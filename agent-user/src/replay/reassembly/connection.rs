@@ -122,12 +122,17 @@ impl Connection {
         taken
     }
 
-    /// Stragglers of a closed connection bring nothing; data from elsewhere in sequence space is another connection's.
+    /// Stragglers of a closed connection bring nothing; data behind its end, or from elsewhere in sequence space, is another
+    /// connection's.
     fn after_close(&mut self, from: End, segment: &Segment<'_>, tcp: TcpFields) -> Taken {
         if segment.length == 0 {
             return Taken::Yes;
         }
-        if self.halves[from as usize].is_near(tcp.sequence) {
+        let half = &self.halves[from as usize];
+        if half.is_behind_end(tcp.sequence) {
+            return Taken::Other;
+        }
+        if half.is_near(tcp.sequence) {
             return Taken::Repeated;
         }
         self.strange += 1;

@@ -141,6 +141,14 @@ impl Half {
         }
     }
 
+    /// Whether a segment lies behind the FIN, as none of this connection's can.
+    pub(super) fn is_behind_end(&self, sequence: u32) -> bool {
+        let position = self.position_of(sequence);
+        position
+            .zip(self.end)
+            .is_some_and(|(position, end)| position > end as i64)
+    }
+
     /// Whether a reset with this sequence number is believed.
     pub(super) fn is_near(&self, sequence: u32) -> bool {
         let distance = self

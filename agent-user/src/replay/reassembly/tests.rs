@@ -268,6 +268,24 @@ fn a_port_used_again_is_another_connection() {
 }
 
 #[test]
+fn data_behind_the_end_is_another_connection_though_its_handshake_is_missing() {
+    let mut packets = handshake(0, 0);
+    packets.push(packet(true, 1, 1, b"first"));
+    for (from_client, sequence, acknowledgment) in [(true, 6, 1), (false, 1, 7)] {
+        let mut fin = packet(from_client, sequence, acknowledgment, b"");
+        fin.fields.fin = true;
+        packets.push(fin);
+    }
+    packets.push(packet(true, 1, 1, b"first"));
+    packets.push(packet(true, 50_000, 70_000, b"second"));
+    packets.push(packet(false, 70_000, 50_006, b"answer"));
+    let (seen, counters) = replay(&packets);
+    let bytes: Vec<&[u8]> = seen.data.iter().map(|(.., bytes)| bytes.as_slice()).collect();
+    assert_eq!(bytes, [&b"first"[..], b"second", b"answer"]);
+    assert_eq!((counters.tcp_connections, counters.repeated_segments), (2, 1));
+}
+
+#[test]
 fn a_datagram_captured_twice_is_one() {
     let mut reassembler = Reassembler::default();
     let mut seen = Seen::default();
