@@ -30,13 +30,29 @@ pub fn write_corpus(folder: &Path) -> Result<()> {
     let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/wire");
     for protocol in Protocol::ALL {
         let folder = folder.join(protocol.name());
-        for (number, conversation) in recording::load(&recordings, *protocol)?.iter().enumerate() {
+        for (number, conversation) in recorded(&recordings, *protocol)?.iter().enumerate() {
             std::fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
             std::fs::write(folder.join(format!("recording-{number}")), encoded(conversation))?;
         }
     }
     Ok(())
+}
+
+/// The recordings of a protocol. Those of WebSocket are what follows the two turns that upgrade HTTP.
+fn recorded(recordings: &Path, protocol: Protocol) -> Result<Vec<Conversation>> {
+    if protocol != Protocol::WebSocket {
+        return Ok(recording::load(recordings, protocol)?);
+    }
+    let mut conversations = recording::load(recordings, Protocol::Http)?;
+    conversations.retain(|conversation| {
+        let mut known = conversation.known.iter();
+        known.any(|known| known.line.starts_with(protocol.name()))
+    });
+    for conversation in &mut conversations {
+        conversation.turns.drain(..conversation.turns.len().min(2));
+    }
+    Ok(conversations)
 }
 
 /// A recorded conversation as input.

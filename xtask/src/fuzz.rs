@@ -84,7 +84,8 @@ fn fuzz(only: Option<&str>, seconds: u32, build: Build) -> Result<()> {
 
 /// Every protocol with recordings, and what belongs to none.
 fn targets(only: Option<&str>) -> Result<Vec<String>> {
-    let mut targets = vec!["capture".to_owned(), "detect".to_owned()];
+    // A WebSocket begins in a recording of HTTP.
+    let mut targets = ["capture", "detect", "websocket"].map(str::to_owned).to_vec();
     for entry in std::fs::read_dir("tests/wire")? {
         let entry = entry?;
         // Whole captures are no protocol.
