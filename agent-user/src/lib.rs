@@ -7,6 +7,7 @@
 //! A room imports only rooms before it (`process` answers "who" for all of them; `health` counts what any of them
 //! turned away). `run` alone sees all of them; `replay` and `infer` are the same rooms fed from a file.
 
+pub mod allocator;
 pub mod batch;
 pub mod config;
 pub mod connection;

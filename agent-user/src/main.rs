@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
+use spanhound_agent::allocator::Allocator;
 use spanhound_agent::config::Config;
 use spanhound_agent::export::otlp::Transport;
 use spanhound_agent::infer::{self, InferArgs};
@@ -14,10 +15,8 @@ use spanhound_agent::replay::{self, ReplayArgs};
 use spanhound_agent::run;
 use tracing_subscriber::EnvFilter;
 
-/// Spans are made in one turn and dropped in another, by the thousand, on another thread: what the system's allocator is
-/// slow at (`cargo xtask bench pipeline`).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 #[derive(Parser)]
 #[command(
