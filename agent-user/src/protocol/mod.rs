@@ -227,20 +227,24 @@ pub struct Message {
 
 impl Message {
     pub fn new(class: Class, pairing: Pairing, ends: Ends) -> Box<Self> {
-        Box::new(Self {
-            class,
-            pairing,
-            ends,
-            intent: Intent::Call,
-            refined: None,
-            operation: CompactString::default(),
-            target: CompactString::default(),
-            status: CompactString::default(),
-            outcome: Outcome::Unset,
-            attributes: Attributes::new(),
-            context: None,
-            size_bytes: None,
-        })
+        // Made in its place: a copy of so many bytes costs as much as making it.
+        Box::write(
+            Box::new_uninit(),
+            Self {
+                class,
+                pairing,
+                ends,
+                intent: Intent::Call,
+                refined: None,
+                operation: CompactString::default(),
+                target: CompactString::default(),
+                status: CompactString::default(),
+                outcome: Outcome::Unset,
+                attributes: Attributes::new(),
+                context: None,
+                size_bytes: None,
+            },
+        )
     }
 }
 

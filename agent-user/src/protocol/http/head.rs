@@ -9,7 +9,7 @@ use super::Asked;
 use super::fields::{ContentLength, RequestFields, ResponseFields, Transfer, has_token};
 use super::plain::Lines;
 use super::{cut, line};
-use crate::protocol::reader::lossy_text;
+use crate::protocol::reader::{lossy_text, text};
 use crate::protocol::refine::Refiner;
 use crate::protocol::{Attributes, Class, Ends, Message, Next, Outcome, Pairing, Protocol, Value, redaction};
 
@@ -209,9 +209,9 @@ pub(super) fn request_head(
     }
     let authority = set_target(&mut message, target, asked);
     let authority = authority.filter(|authority| !authority.is_empty());
-    match (authority, std::str::from_utf8(host)) {
-        (Some(authority), _) | (None, Ok(authority)) => set_authority(&mut message.attributes, authority),
-        (None, Err(_)) => set_authority(&mut message.attributes, &String::from_utf8_lossy(host)),
+    match (authority, text(host)) {
+        (Some(authority), _) | (None, Some(authority)) => set_authority(&mut message.attributes, authority),
+        (None, None) => set_authority(&mut message.attributes, &String::from_utf8_lossy(host)),
     }
     message.context = context.finish();
     let framing = match (transfer, length) {

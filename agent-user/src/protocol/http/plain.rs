@@ -7,6 +7,7 @@
 
 use super::head::MAX_FIELDS;
 use super::line::known_method;
+use crate::protocol::reader::text;
 
 pub(super) struct RequestLine<'a> {
     pub(super) method: &'a str,
@@ -43,7 +44,7 @@ impl<'a> Lines<'a> {
             .position(|byte| *byte == b' ')?;
         let (method, rest) = (&line[..method], &line[method + 1..]);
         let target = memchr::memchr(b' ', rest)?;
-        let (target, version) = (std::str::from_utf8(&rest[..target]).ok()?, &rest[target + 1..]);
+        let (target, version) = (text(&rest[..target])?, &rest[target + 1..]);
         let method = known_method(method)?;
         let version_1_0 = match version {
             b"HTTP/1.1" => false,

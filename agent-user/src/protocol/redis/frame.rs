@@ -37,6 +37,34 @@ pub(super) struct Head<'a> {
 
 /// `None`: too few bytes. `Some(None)`: no such element.
 pub(super) fn head(bytes: &[u8]) -> Option<Option<Head<'_>>> {
+    match short_count(bytes) {
+        Some(head) => Some(Some(head)),
+        None => any_head(bytes),
+    }
+}
+
+/// A bulk or an array of up to 99, as nearly all are: nothing has to be searched.
+#[inline]
+fn short_count(bytes: &[u8]) -> Option<Head<'static>> {
+    let (kind, rest) = bytes.split_first()?;
+    let digit = |byte: u8| u64::from(byte - b'0');
+    let (count, bytes) = match *rest {
+        [ones @ b'0'..=b'9', b'\r', b'\n', ..] => (digit(ones), 4),
+        [tens @ b'0'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', ..] => (10 * digit(tens) + digit(ones), 5),
+        _ => return None,
+    };
+    let element = match *kind {
+        kind @ b'$' => Element::Bulk { kind, length: count },
+        kind @ b'*' => Element::Aggregate {
+            kind,
+            elements: Some(count),
+        },
+        _ => return None,
+    };
+    Some(Head { element, bytes })
+}
+
+fn any_head(bytes: &[u8]) -> Option<Option<Head<'_>>> {
     let kind = *bytes.first()?;
     if !matches!(
         kind,
@@ -156,6 +184,20 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_counts_are_read_as_any_head_is() {
+        for kind in *b"$*+-:%~!=;.?" {
+            for count in [
+                "", "0", "7", "00", "05", "42", "99", "100", "-1", "?", "a", "1a", "\r",
+            ] {
+                for end in ["", "\r", "\r\n", "\n", "\r\nGET", "\rx"] {
+                    let bytes = [&[kind], count.as_bytes(), end.as_bytes()].concat();
+                    assert_eq!(head(&bytes), any_head(&bytes), "{bytes:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn elements_are_read() {
