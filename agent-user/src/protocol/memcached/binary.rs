@@ -1,5 +1,6 @@
 //! The binary protocol: 24 bytes of header, extras, key, value.
 
+use super::text::Form;
 use super::{Answer, Memcached, Pending, Sizes};
 use crate::protocol::{Class, Ends, LostReason, Message, Outcome, Pairing, Side, Step};
 
@@ -137,6 +138,7 @@ impl Memcached {
             quiet,
             opcode: header.opcode,
             tag: Some(u64::from(header.opaque)),
+            form: Form::Other,
         };
         let silent = header.opcode == 0x17;
         self.request(

@@ -24,6 +24,7 @@ use super::{
     Settings, Side, Step, Value,
 };
 use crate::protocol::reader::lossy_text;
+use text::Form;
 
 pub(super) static DEFINITION: Definition = Definition {
     family: Family::Cache,
@@ -57,6 +58,8 @@ struct Pending {
     /// Binary opcode, and what tells the answer: opaque of binary or meta commands, key of meta commands.
     opcode: u8,
     tag: Option<u64>,
+    /// What it can be answered with.
+    form: Form,
 }
 
 struct Memcached {

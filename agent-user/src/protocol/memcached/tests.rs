@@ -70,6 +70,60 @@ fn quiet_meta_commands_are_answered_by_silence() {
     );
 }
 
+#[test]
+fn quiet_meta_commands_are_told_by_the_key_they_return() {
+    let turns = [
+        client(b"mg a v k q\r\nmg b v k q\r\nmn\r\n"),
+        server(b"VA 1 kb\r\nx\r\nMN\r\n"),
+        client(b"ms c 2 q k\r\nhi\r\nmg d Z q k\r\nmn\r\n"),
+        server(b"NS kc\r\nCLIENT_ERROR invalid flag\r\nMN\r\n"),
+    ];
+    expect(
+        Protocol::Memcached,
+        &turns,
+        &[
+            "mg a -> EN",
+            "mg b -> VA",
+            "mn -> MN",
+            "ms c -> NS",
+            "mg d -> CLIENT_ERROR !invalid flag",
+            "mn -> MN",
+        ],
+    );
+}
+
+/// Whether `NF` answers the quiet one cannot be known; what comes behind it is right all the same.
+#[test]
+fn an_answer_that_does_not_fit_ends_the_confusion() {
+    let turns = [
+        client(b"md n q\r\nmd n\r\nmn\r\nversion noreply\r\nget a\r\n"),
+        server(b"NF\r\nMN\r\nVERSION 1.6.18\r\nEND\r\n"),
+    ];
+    let played = play(&turns, true, usize::MAX);
+    assert_eq!(
+        played.lines,
+        [
+            "md n -> NF",
+            "md n ->  (lost)",
+            "mn -> MN",
+            "version -> VERSION",
+            "get a -> END"
+        ]
+    );
+}
+
+#[test]
+fn answers_to_unseen_commands_are_not_given_to_others() {
+    let turns = [
+        client(b"set a 0 0 1\r\nx\r\n"),
+        server(b"VALUE b 0 1\r\ny\r\nEND\r\nSTORED\r\n"),
+        client(b"get a\r\n"),
+        server(b"VALUE a 0 1\r\nx\r\nEND\r\n"),
+    ];
+    let played = play(&turns, false, usize::MAX);
+    assert_eq!(played.lines, ["set a -> STORED", "get a -> VALUE"]);
+}
+
 fn packet(magic: u8, opcode: u8, status: u16, opaque: u32, extras: &[u8], key: &str, value: &str) -> Vec<u8> {
     let mut packet = vec![magic, opcode];
     packet.extend((key.len() as u16).to_be_bytes());

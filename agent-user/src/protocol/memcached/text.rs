@@ -15,7 +15,7 @@ const ERROR_TEXT_MAX_BYTES: usize = 200;
 
 /// What a command's name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// `name key flags exptime bytes [cas] [noreply]` and a value.
     Store,
     /// `name key...`, items up to END.
@@ -33,6 +33,37 @@ enum Form {
     /// `ms key bytes flag...` and a value.
     MetaStore,
     MetaNoop,
+    /// A command this parser does not know, or one in the binary protocol.
+    Other,
+}
+
+impl Form {
+    /// Whether an answer that begins with this word can be a command's of this form.
+    fn fits(self, status: &str) -> bool {
+        if is_failure(status) {
+            return true;
+        }
+        let is_number = status.starts_with(|first: char| first.is_ascii_digit());
+        match self {
+            Self::Store => matches!(status, "STORED" | "NOT_STORED" | "EXISTS" | "NOT_FOUND"),
+            Self::Fetch { .. } => matches!(status, "VALUE" | "END"),
+            Self::Key => is_number || matches!(status, "DELETED" | "NOT_FOUND" | "TOUCHED"),
+            Self::Meta | Self::MetaStore => is_meta(status),
+            Self::MetaNoop => status == "MN",
+            Self::Plain | Self::Stats | Self::Quit => {
+                !is_number && !is_meta(status) && !matches!(status, "VALUE" | "MN")
+            }
+            Self::Other => true,
+        }
+    }
+}
+
+fn is_failure(status: &str) -> bool {
+    matches!(status, "ERROR" | "CLIENT_ERROR" | "SERVER_ERROR")
+}
+
+fn is_meta(status: &str) -> bool {
+    matches!(status, "HD" | "VA" | "EN" | "NF" | "NS" | "EX" | "ME")
 }
 
 fn form(name: &[u8]) -> Option<Form> {
@@ -81,6 +112,7 @@ impl Memcached {
             quiet: None,
             opcode: 0,
             tag: None,
+            form,
         };
         let mut key = words.get(1);
         match form {
@@ -114,19 +146,14 @@ impl Memcached {
                     "md" | "ma" | "ms" => "HD",
                     _ => "EN",
                 });
-                pending.tag = words.flag(b'O').map(hash);
+                let returns_key = words.flag(b'k').is_some_and(<[u8]>::is_empty);
+                pending.tag = words.flag(b'O').or(returns_key.then_some(key)).map(hash);
             }
-            Form::MetaNoop => {
-                key = b"";
-                pending.opcode = NOOP;
-            }
+            Form::MetaNoop => key = b"",
+            Form::Other => {}
         }
-        if silent
-            && !matches!(
-                form,
-                Form::Meta | Form::MetaStore | Form::MetaNoop | Form::Fetch { .. }
-            )
-        {
+        // The others answer whatever they are told.
+        if silent && (matches!(form, Form::Store | Form::Key) || (form == Form::Plain && name != "version")) {
             return self.request(name, key, false, sizes, None);
         }
         self.request(name, key, false, sizes, Some(pending))
@@ -144,6 +171,7 @@ impl Memcached {
             quiet: None,
             opcode: 0,
             tag: None,
+            form: Form::Fetch { first_key: 1 },
         };
         let sizes = Sizes {
             consumed: bytes.len(),
@@ -169,6 +197,7 @@ impl Memcached {
             quiet: None,
             opcode: 0,
             tag: None,
+            form: Form::Other,
         };
         self.request(
             "",
@@ -222,6 +251,9 @@ impl Memcached {
         if let Some(quiet) = first.quiet.filter(|_| !self.is_for(first, status, &words)) {
             return self.answered_silently(quiet);
         }
+        if !first.form.fits(status) {
+            return self.unfitting(status, consumed as u64 + rest);
+        }
         self.in_step = true;
         let is_item = first.answer == Answer::Items && matches!(status, "VALUE" | "STAT" | "ITEM");
         if is_item {
@@ -238,7 +270,7 @@ impl Memcached {
             return Step::Skip(consumed as u64 + rest);
         }
         let outcome = match status {
-            "ERROR" | "CLIENT_ERROR" | "SERVER_ERROR" => {
+            failure if is_failure(failure) => {
                 let text = &line[status.len()..];
                 let text = String::from_utf8_lossy(&text[..text.len().min(ERROR_TEXT_MAX_BYTES)]);
                 Outcome::Error(text.trim().into())
@@ -257,12 +289,29 @@ impl Memcached {
         self.answered(status, outcome, consumed, rest)
     }
 
+    /// An answer that the oldest command cannot have. Where a later one can, those before it were answered unseen, or by
+    /// silence that could not be told from an answer; otherwise it answers what was not seen.
+    fn unfitting(&mut self, status: &str, bytes: u64) -> Step {
+        if !self.in_step || self.begun {
+            return Step::Skip(bytes);
+        }
+        if !self.pending.iter().any(|pending| pending.form.fits(status)) {
+            return self.lost(LostReason::MissingState);
+        }
+        self.pending.pop_front();
+        Step::Unseen { id: None }
+    }
+
     /// Whether an answer is that of a quiet command and not of one behind it.
     fn is_for(&self, first: Pending, status: &str, words: &Words<'_>) -> bool {
-        if status == "MN" {
+        if !first.form.fits(status) {
             return false;
         }
-        let tag = words.flag(b'O').map(hash);
+        // A failure names nothing.
+        if is_failure(status) {
+            return true;
+        }
+        let tag = words.flag(b'O').or(words.flag(b'k')).map(hash);
         if tag.is_some() || first.tag.is_some() {
             return tag == first.tag;
         }
@@ -270,8 +319,6 @@ impl Memcached {
         first.quiet != Some(status)
     }
 }
-
-const NOOP: u8 = 0x0a;
 
 fn is_answer(status: &str) -> bool {
     matches!(

@@ -134,7 +134,9 @@ impl MySql {
             }
             return self.unasked(head);
         };
-        let first = self.response.place == Place::First && !self.response.begun;
+        // Questions for a password are part of it.
+        let asked = matches!(pending.answer, Answer::ChangeUser) && self.response.bytes > 0;
+        let first = self.response.place == Place::First && !self.response.begun && !asked;
         if first && head.sequence != pending.sequence {
             // It belongs to a response that began before what was seen.
             self.in_step = false;
@@ -327,8 +329,9 @@ impl MySql {
             ok_fields(payload).map(|(_, status)| status)
         };
         let status = status.unwrap_or(0);
+        // Servers before 4.1 have nothing in it.
         let rows_follow = self.response.place == Place::AfterColumns
-            && head.payload_bytes == 5
+            && matches!(head.payload_bytes, 1 | 5)
             && status & CURSOR_EXISTS == 0;
         if rows_follow {
             self.response.place = Place::Rows;

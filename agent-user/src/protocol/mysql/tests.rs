@@ -149,6 +149,82 @@ fn commands_of_the_server_itself_are_refused_and_lose_nothing() {
 }
 
 #[test]
+fn another_user_may_be_asked_for_a_password() {
+    let mut turns = login();
+    turns.extend([
+        client(packet(0, b"\x11bob\0\0shop\0\x2d\0")),
+        server(packet(1, b"\xfemysql_native_password\0abcdefghijklmnopqrst\0")),
+        client(packet(2, b"")),
+        server(ok(3, 0, 2)),
+        client(query("SELECT 1")),
+        server(result(1, true, 2)),
+        client(packet(0, b"\x11bob\0\0shop\0\x2d\0")),
+        server([packet(1, b"\x01\x03"), ok(2, 0, 2)].concat()),
+        client(packet(0, b"\x0e")),
+        server(ok(1, 0, 2)),
+    ]);
+    let lines = [
+        "CHANGE_USER -> OK",
+        "SELECT SELECT ? -> OK",
+        "CHANGE_USER -> OK",
+        "PING -> OK",
+    ];
+    let played = expect(Protocol::MySql, &turns, &lines);
+    let sizes: Vec<u64> = played
+        .exchanges
+        .iter()
+        .map(|exchange| exchange.response_bytes)
+        .collect();
+    assert_eq!((sizes[0], sizes[3]), (59, 11));
+}
+
+/// Before 4.1: no capabilities of 32 bits, EOF and errors without a state.
+#[test]
+fn sessions_of_old_servers_are_read() {
+    let column = |sequence| packet(sequence, b"\x01t\x01a\x03\x01\0\0\x01\x03\x02\x01\0");
+    let rows = [
+        packet(1, [1]),
+        column(2),
+        packet(3, [0xfe]),
+        packet(4, b"\x01x"),
+        packet(5, b"\x01y"),
+        packet(6, [0xfe]),
+    ];
+    let none = [packet(1, [1]), column(2), packet(3, [0xfe]), packet(4, [0xfe])];
+    let turns = [
+        server(packet(
+            0,
+            b"\x0a4.0.18\0\x07\0\0\0abcdefgh\0\x2c\x20\x08\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        )),
+        client(packet(1, b"\x85\x20\0\0\x01root\0abcdefgh\0")),
+        server(packet(2, [0, 0, 0, 2, 0])),
+        client(query("SELECT a FROM t")),
+        server(rows.concat()),
+        client(query("SELECT b FROM t")),
+        server(none.concat()),
+        client(query("SELEC")),
+        server(packet(1, b"\xff\x28\x04You have an error")),
+        client(query("INSERT INTO t VALUES (1)")),
+        server(packet(1, [0, 1, 0, 2, 0])),
+    ];
+    let played = expect(
+        Protocol::MySql,
+        &turns,
+        &[
+            "SELECT SELECT a FROM t -> OK",
+            "SELECT SELECT b FROM t -> OK",
+            "SELEC SELEC -> 1064 !You have an error",
+            "INSERT INSERT INTO t VALUES (?) -> OK",
+        ],
+    );
+    let returned = |exchange| played.attribute(exchange, "db.response.returned_rows");
+    assert_eq!(
+        (returned(0), returned(1)),
+        (Some(Value::Int(2)), Some(Value::Int(0)))
+    );
+}
+
+#[test]
 fn prepared_statements_are_known_by_their_id() {
     let execute = packet(0, b"\x17\x07\0\0\0\0\x01\0\0\0");
     let prepared = [packet(1, b"\0\x07\0\0\0\x01\0\x01\0\0\0\0"), column(2), column(3)].concat();
