@@ -1,26 +1,27 @@
 //! Which open request made which call: follows all assignments worth following, event by event.
 //!
 //! Enters: a window, and what is known of its requests' shapes. Leaves: in the window, how probable each candidate of each
-//! call is, how much of that was let go, and one assignment drawn with the probability it has. A hypothesis says where each open request stands; at
-//! each call it branches, one branch a candidate, and hypotheses that agree on where everything stands become one. What
-//! led to them is kept as a lattice, and once all is known a pass backwards tells how probable each branch was in the
-//! light of what came later. Bounded: hypotheses, requests looked at, and the lattice's length.
+//! call is, how much of that was let go, and one assignment drawn with the probability it has. A hypothesis says where each open
+//! request of a cluster stands; at each call it branches, one branch a candidate, and hypotheses that agree on where everything
+//! stands become one. What led to them is kept as a lattice, and once all is known a pass backwards tells how probable each
+//! branch was in the light of what came later. Bounded: hypotheses, requests looked at, and the lattice's length.
 
 use fastrand::Rng;
 use smallvec::SmallVec;
 
 use super::SLACK_NS;
-use super::lattice::{Edge, Lattice};
-use super::logarithm::{exp, ln};
+use super::cluster::{Cluster, Slot};
+use super::hazard::{Place, Waiting};
+use super::logarithm::exp;
 use super::model::Model;
-use super::proposal::{Proposal, mixed, shares};
+use super::proposal::{Proposal, mixed};
 use super::shape::Progress;
-use super::window::{NOBODY, Request, Window};
+use super::window::{Candidate, NOBODY, Request, Window};
 
 /// How much to follow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Breadth {
-    /// Hypotheses at most.
+    /// Hypotheses at most, of each cluster.
     pub(super) hypotheses: usize,
     /// Less probable than the best by this factor (a logarithm) is not followed.
     pub(super) within: f32,
@@ -30,45 +31,24 @@ pub(super) struct Breadth {
 
 /// Requests open at once that are looked at; beyond, the one that was quiet for longest is given up.
 const OPEN: usize = 256;
-/// Hypotheses times open requests at most.
+/// Hypotheses times open requests of a cluster at most.
 const CELLS: usize = 2048;
-struct Place {
-    progress: Progress,
-    /// In terms of the moment below: the place after the call at hand, and the log of its density.
-    stamp: u32,
-    child: u32,
-    gained: f32,
-    quiet: f32,
-    /// The last event and when it was, where there may be a queue.
-    waits: Option<(u32, i64)>,
-    key: u64,
-}
-
-struct Slot {
-    request: u32,
-    /// A number of its own, for telling rows apart.
-    salt: u64,
-}
+/// Proposals that are remembered, by hypotheses that are followed: earlier calls are judged by what was let go of, too.
+const REMEMBERED: usize = 8;
 
 pub(super) struct Hypotheses<'w, 'a, 'm> {
-    window: &'w mut Window<'a>,
-    model: &'m Model,
-    breadth: Breadth,
-    slots: Vec<Slot>,
-    places: Vec<Place>,
-    /// Where each slot stands, row by row: one row a hypothesis.
-    rows: Vec<Vec<u32>>,
-    weights: Vec<f32>,
-    hashes: Vec<u64>,
-    spare: Vec<Vec<u32>>,
-    lattice: Lattice,
+    pub(super) window: &'w mut Window<'a>,
+    pub(super) model: &'m Model,
+    pub(super) breadth: Breadth,
+    pub(super) clusters: Vec<Cluster>,
+    pub(super) places: Vec<Place>,
     proposals: Vec<Proposal>,
-    /// How probable each slot, and last nobody, was when there were too many proposals to follow; empty otherwise.
-    before: Vec<f32>,
-    stamp: u32,
+    pub(super) stamp: u32,
+    pub(super) open: usize,
+    rng: Rng,
     given_up: u64,
     /// Proposals weighed.
-    effort: u64,
+    pub(super) effort: u64,
 }
 
 impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
@@ -78,16 +58,12 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             window,
             model,
             breadth,
-            slots: Vec::new(),
+            clusters: Vec::new(),
             places: Vec::new(),
-            rows: vec![Vec::new()],
-            weights: vec![0.0],
-            hashes: vec![0],
-            spare: Vec::new(),
-            lattice: Lattice::new(Rng::with_seed(seed)),
             proposals: Vec::new(),
-            before: Vec::new(),
             stamp: 0,
+            open: 0,
+            rng: Rng::with_seed(seed),
             given_up: 0,
             effort: 0,
         }
@@ -144,7 +120,9 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
         for end in &ends[ended..] {
             self.end(*end);
         }
-        self.lattice.finish(self.window, &self.weights);
+        for mut cluster in std::mem::take(&mut self.clusters) {
+            cluster.finish(self.window, &mut self.rng);
+        }
     }
 
     fn place(&mut self, progress: Progress, key: u64) -> u32 {
@@ -161,69 +139,77 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
     }
 
     fn start(&mut self, request: u32) {
-        if self.slots.len() >= OPEN {
+        if self.open >= OPEN {
             self.give_up();
         }
         let of = &self.window.requests[request as usize];
         let progress = self.model.shape(of.name).begin(of);
         let salt = mixed(u64::from(request) + 1);
         let place = self.place(progress, 1);
-        self.slots.push(Slot { request, salt });
-        for (row, hash) in self.rows.iter_mut().zip(&mut self.hashes) {
-            row.push(place);
-            *hash ^= mixed(salt ^ 1);
-        }
+        self.clusters
+            .push(Cluster::alone(Slot { request, salt }, place, 1));
+        self.open += 1;
     }
 
     /// Lets go of the request that was quiet for longest, whatever becomes of it.
     fn give_up(&mut self) {
-        let quietest = (0..self.slots.len())
-            .min_by_key(|slot| self.places[self.rows[0][*slot] as usize].progress.busy_until_ns());
-        if let Some(slot) = quietest {
+        let slots = self.clusters.iter().enumerate().flat_map(|(at, cluster)| {
+            let cells = cluster.best().iter().enumerate();
+            cells.map(move |(slot, cell)| (at, slot, *cell))
+        });
+        let busy_until_ns = |cell: u32| self.places[cell as usize].progress.busy_until_ns();
+        let quietest = slots.min_by_key(|(.., cell)| busy_until_ns(*cell));
+        if let Some((at, slot, _)) = quietest {
             self.given_up += 1;
-            self.leave(slot, |_, _| 0.0);
+            self.leave(at, slot, |_, _| 0.0);
         }
+    }
+
+    fn find(&self, request: u32) -> Option<(usize, usize)> {
+        self.clusters.iter().enumerate().find_map(|(at, cluster)| {
+            let slot = cluster.slots.iter().position(|slot| slot.request == request)?;
+            Some((at, slot))
+        })
     }
 
     fn end(&mut self, request: u32) {
-        let Some(slot) = self.slots.iter().position(|slot| slot.request == request) else {
+        let Some((at, slot)) = self.find(request) else {
             return;
         };
-        let of = &self.window.requests[request as usize];
-        let shape = self.model.shape(of.name);
+        let shape = self.model.shape(self.window.requests[request as usize].name);
         let temper = self.breadth.temper;
-        self.leave(slot, |progress, _| temper * shape.ended(progress, of));
+        self.leave(at, slot, |progress, of| temper * shape.ended(progress, of));
     }
 
-    /// A slot goes; what its end says of each hypothesis counts.
-    fn leave(&mut self, slot: usize, gained: impl Fn(&Progress, &Request) -> f32) {
-        self.stamp += 1;
-        let Slot { request, salt } = self.slots.swap_remove(slot);
-        let of = &self.window.requests[request as usize];
-        self.proposals.clear();
-        for at in 0..self.rows.len() {
-            let place = self.rows[at].swap_remove(slot) as usize;
-            let place = &mut self.places[place];
-            if place.stamp != self.stamp {
-                place.stamp = self.stamp;
-                place.gained = gained(&place.progress, of);
+    /// A request goes; what its end says of each hypothesis counts.
+    fn leave(&mut self, at: usize, slot: usize, gained: impl Fn(&Progress, &Request) -> f32) {
+        self.open -= 1;
+        let cluster = &mut self.clusters[at];
+        if cluster.weights.len() == 1 {
+            self.clusters.swap_remove(at);
+        } else {
+            self.stamp += 1;
+            let Slot { request, salt } = cluster.slots[slot];
+            let of = &self.window.requests[request as usize];
+            self.proposals.clear();
+            for row in 0..cluster.weights.len() {
+                let place = &mut self.places[cluster.row(row)[slot] as usize];
+                if place.stamp != self.stamp {
+                    place.stamp = self.stamp;
+                    place.gained = gained(&place.progress, of);
+                }
+                let weight = cluster.weights[row] + place.gained;
+                self.proposals.push(Proposal {
+                    weight,
+                    priority: weight,
+                    row: row as u32,
+                    slot: NOBODY,
+                    hash: cluster.hashes[row] ^ mixed(salt ^ place.key),
+                });
             }
-            self.hashes[at] ^= mixed(salt ^ place.key);
-            let weight = self.weights[at] + place.gained;
-            self.proposals.push(Proposal {
-                weight,
-                priority: weight,
-                row: at as u32,
-                slot: NOBODY,
-                hash: self.hashes[at],
-            });
-        }
-        if self.rows.len() > 1 {
+            cluster.remove(slot);
             self.cull();
-            self.settle(None);
-        }
-        if self.slots.is_empty() {
-            self.places.clear();
+            self.settle(at, None, self.breadth.hypotheses);
         }
         self.compact();
     }
@@ -236,243 +222,197 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
     }
 
     fn call(&mut self, at: usize) {
-        self.window.open[at] = self.slots.len() as u32;
-        let call = &self.window.calls[at];
+        self.window.open[at] = self.open as u32;
         self.stamp += 1;
-        let background = self.breadth.temper * self.model.background.log(call);
-        // A call is nobody's where its request is known and not here.
-        let fixed = call.fixed.map(|fixed| fixed.unwrap_or(NOBODY));
-        let fixed = fixed.map(
-            |fixed| match self.slots.iter().any(|slot| slot.request == fixed) {
-                true => fixed,
-                false => NOBODY,
-            },
-        );
-        self.proposals.clear();
-        // Where there is one request and one hypothesis, waiting says nothing of which it was.
-        let alone = self.rows.len() == 1 && self.slots.len() == 1;
-        let temper = self.breadth.temper;
-        let order = &self.model.order;
-        let queues = self.slots.len() > 1 && order.says_something(call.name);
-        let mut first: SmallVec<[(u32, i64); 8]> = SmallVec::new();
-        let mut least = f32::NEG_INFINITY;
-        for (row, cells) in self.rows.iter().enumerate() {
-            let mut quiet_all = 0.0;
-            first.clear();
-            for (Slot { request, .. }, cell) in self.slots.iter().zip(cells) {
-                let place = &mut self.places[*cell as usize];
-                if place.stamp != self.stamp {
-                    place.stamp = self.stamp;
-                    place.child = NOBODY;
-                    let shape = self.model.shape(self.window.requests[*request as usize].name);
-                    place.gained = temper * shape.due(&place.progress, call);
-                    if let Some((hinted, log_odds)) = call.hint
-                        && hinted == *request
-                    {
-                        place.gained += log_odds;
-                    }
-                    place.waits = match queues {
-                        true => place.progress.waits(call.start_ns),
-                        false => None,
-                    };
-                    place.quiet = match alone {
-                        true => 0.0,
-                        false => temper * shape.quiet(&place.progress, call.start_ns),
-                    };
+        let background = self.breadth.temper * self.model.background.log(&self.window.calls[at]);
+        if let Some(fixed) = self.window.calls[at].fixed {
+            // A call is nobody's where its request is known and not here.
+            match fixed.and_then(|fixed| self.find(fixed)) {
+                Some((cluster, slot)) => {
+                    self.weigh(at, cluster..cluster + 1);
+                    self.branch(at, cluster, Some(slot as u32), None, &[]);
                 }
-                quiet_all += place.quiet;
-                if let Some((event, since_ns)) = place.waits {
-                    match first.iter_mut().find(|(of, _)| *of == event) {
-                        Some((_, first_ns)) => *first_ns = since_ns.min(*first_ns),
-                        None => first.push((event, since_ns)),
-                    }
-                }
+                None => self.certain(at, NOBODY),
             }
-            let mut propose = |weight: f32, priority: f32, slot: u32| {
-                if priority > least {
-                    least = least.max(priority - self.breadth.within);
-                    self.proposals.push(Proposal {
-                        weight,
-                        priority,
-                        row: row as u32,
-                        slot,
-                        hash: 0,
-                    });
-                }
-            };
-            let weight = self.weights[row];
-            for (slot, (Slot { request, .. }, cell)) in self.slots.iter().zip(cells).enumerate() {
-                if fixed.is_none_or(|fixed| fixed == *request) {
-                    let place = &self.places[*cell as usize];
-                    let late = place.waits.is_some_and(|waits| {
-                        let earlier =
-                            |(event, first_ns): &(u32, i64)| *event == waits.0 && *first_ns < waits.1;
-                        first.iter().any(earlier)
-                    });
-                    let penalty = match place.waits {
-                        Some((event, _)) if late => temper * order.penalty(call.name, event),
-                        _ => 0.0,
-                    };
-                    let weight = weight + place.gained - penalty;
-                    propose(weight, weight + quiet_all - place.quiet, slot as u32);
-                }
-            }
-            if fixed.is_none_or(|fixed| fixed == NOBODY) {
-                let weight = weight + if fixed.is_some() { 0.0 } else { background };
-                propose(weight, weight + quiet_all, NOBODY);
+            return self.compact();
+        }
+        self.weigh(at, 0..self.clusters.len());
+        let queues = self.open > 1 && self.model.order.says_something(self.window.calls[at].name);
+        let waiting = if queues { self.waiting() } else { SmallVec::new() };
+        let hazards = self.hazards(at, &waiting);
+        let most = hazards.iter().map(|one| one.1).fold(background, f32::max);
+        let worth = |hazard: f32| hazard > most - self.breadth.within;
+        let (mut all, mut left_out) = (exp(background - most), 0.0);
+        let mut chosen: SmallVec<[usize; 8]> = SmallVec::new();
+        for (cluster, hazard) in hazards {
+            let share = exp(hazard - most);
+            all += share;
+            if !worth(hazard) {
+                left_out += share;
+            } else if chosen.last() != Some(&cluster) {
+                chosen.push(cluster);
             }
         }
-        self.effort += (self.rows.len() * (self.slots.len() + 1)) as u64;
-        self.cull();
-        let most = self.most();
-        self.before.clear();
-        if self.proposals.len() > most {
-            let all = self.proposals.iter();
-            self.before = shares(self.slots.len(), all.map(|one| (one.slot, one.priority)));
-        }
-        if self.proposals.len() > 2 * most {
-            self.proposals
-                .select_nth_unstable_by(2 * most, |a, b| b.priority.total_cmp(&a.priority));
-            self.proposals.truncate(2 * most);
-        }
-        for index in 0..self.proposals.len() {
-            let Proposal { row, slot, .. } = self.proposals[index];
-            let hash = self.hashes[row as usize];
-            self.proposals[index].hash = match slot {
-                NOBODY => hash,
-                slot => {
-                    let salt = self.slots[slot as usize].salt;
-                    let place = self.rows[row as usize][slot as usize];
-                    let child = self.child(place, slot, at);
-                    let (old, new) = (&self.places[place as usize], &self.places[child as usize]);
-                    hash ^ mixed(salt ^ old.key) ^ mixed(salt ^ new.key)
+        self.window.lost[at] = left_out / all;
+        let background = worth(background).then_some(background);
+        match &chosen[..] {
+            [] => self.certain(at, NOBODY),
+            [first, others @ ..] => {
+                let limit = 2 * self.most(chosen.iter().map(|at| self.clusters[*at].slots.len()).sum());
+                if !others.is_empty() {
+                    let all = chosen.iter().map(|at| std::mem::take(&mut self.clusters[*at]));
+                    let merged = Cluster::merged(all, limit);
+                    self.clusters[*first] = merged;
                 }
-            };
+                for other in others.iter().rev() {
+                    self.clusters.swap_remove(*other);
+                }
+                let waiting = if queues { self.waiting() } else { SmallVec::new() };
+                self.branch(at, *first, None, background, &waiting);
+            }
         }
-        self.settle(Some(at as u32));
         self.compact();
     }
 
+    /// Each hypothesis of a cluster goes on, once for each of its requests that may have made the call, or for the one that did,
+    /// and once where nobody may have.
+    fn branch(
+        &mut self,
+        at: usize,
+        cluster: usize,
+        only: Option<u32>,
+        background: Option<f32>,
+        waiting: &[Waiting],
+    ) {
+        let of = &self.clusters[cluster];
+        let call = &self.window.calls[at];
+        let mut proposals = std::mem::take(&mut self.proposals);
+        proposals.clear();
+        let mut least = f32::NEG_INFINITY;
+        for (number, row) in of.rows().enumerate() {
+            let mut propose = |weight: f32, priority: f32, slot: u32| {
+                if priority > least {
+                    least = least.max(priority - self.breadth.within);
+                    proposals.push(Proposal {
+                        weight,
+                        priority,
+                        row: number as u32,
+                        slot,
+                        hash: of.hashes[number],
+                    });
+                }
+            };
+            let weight = of.weights[number];
+            let quiet: f32 = row.iter().map(|cell| self.places[*cell as usize].quiet).sum();
+            for (slot, cell) in (0..)
+                .zip(row)
+                .filter(|(slot, _)| only.is_none_or(|only| only == *slot))
+            {
+                let place = &self.places[*cell as usize];
+                let weight = weight + place.gained - self.penalty(call, *cell, row, cluster, waiting);
+                propose(weight, weight + quiet - place.quiet, slot);
+            }
+            if let Some(background) = background {
+                propose(weight + background, weight + background + quiet, NOBODY);
+            }
+        }
+        self.effort += (of.weights.len() * (of.slots.len() + 1)) as u64;
+        self.proposals = proposals;
+        self.cull();
+        let most = self.most(self.clusters[cluster].slots.len());
+        for first in [REMEMBERED * most, 2 * most] {
+            if self.proposals.len() > first {
+                self.proposals
+                    .select_nth_unstable_by(first, |a, b| b.priority.total_cmp(&a.priority));
+            }
+            self.proposals.truncate(REMEMBERED * most);
+        }
+        for index in 0..self.proposals.len().min(2 * most) {
+            let Proposal { row, slot, .. } = self.proposals[index];
+            if slot != NOBODY {
+                let of = &self.clusters[cluster];
+                let place = of.row(row as usize)[slot as usize];
+                let Slot { salt, request } = of.slots[slot as usize];
+                let child = self.child(place, request, at);
+                let (old, new) = (&self.places[place as usize], &self.places[child as usize]);
+                self.proposals[index].hash ^= mixed(salt ^ old.key) ^ mixed(salt ^ new.key);
+            }
+        }
+        self.settle(cluster, Some(at as u32), most);
+    }
+
     /// Hypotheses to follow at most.
-    fn most(&self) -> usize {
-        self.breadth
-            .hypotheses
-            .min(CELLS / self.slots.len().max(1))
-            .max(2)
+    fn most(&self, slots: usize) -> usize {
+        self.breadth.hypotheses.min(CELLS / slots.max(1)).max(2)
     }
 
     /// The place after this call.
-    fn child(&mut self, place: u32, slot: u32, call: usize) -> u32 {
-        let known = self.places[place as usize].child;
-        if known != NOBODY {
-            return known;
+    fn child(&mut self, place: u32, request: u32, call: usize) -> u32 {
+        let known = &self.places[place as usize];
+        if known.child != NOBODY && known.stamp == self.stamp {
+            return known.child;
         }
-        let of = &self.window.requests[self.slots[slot as usize].request as usize];
-        let progress = self
-            .model
-            .shape(of.name)
-            .after(&self.places[place as usize].progress, &self.window.calls[call]);
+        let of = &self.window.requests[request as usize];
+        let shape = self.model.shape(of.name);
+        let progress = shape.after(&known.progress, &self.window.calls[call]);
         let key = progress.key();
         let child = self.place(progress, key);
-        self.places[place as usize].child = child;
+        let place = &mut self.places[place as usize];
+        (place.child, place.stamp) = (child, self.stamp);
         child
     }
 
-    /// Makes rows of the proposals: equal ones become one, the most probable stay.
-    fn settle(&mut self, call: Option<u32>) {
-        if let ([only], [row], Some(call)) = (&self.proposals[..], &mut self.rows[..], call) {
-            let request = match only.slot {
-                NOBODY => NOBODY,
-                slot => {
-                    let cell = &mut row[slot as usize];
-                    *cell = self.places[*cell as usize].child;
-                    self.slots[slot as usize].request
-                }
-            };
-            self.hashes[0] = only.hash;
-            return self.lattice.certain(self.window, call, request);
-        }
-        self.proposals
-            .sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then(b.weight.total_cmp(&a.weight)));
-        // Groups of equal rows by the sum of their probabilities.
-        let mut groups: SmallVec<[(f32, u32, u32); 64]> = SmallVec::new();
-        let mut at = 0;
-        while at < self.proposals.len() {
-            let mut end = at + 1;
-            while end < self.proposals.len() && self.proposals[end].hash == self.proposals[at].hash {
-                end += 1;
+    /// This call is this request's, or nobody's, and nothing is to be weighed.
+    fn certain(&mut self, call: usize, request: u32) {
+        self.window.owner[call] = request;
+        self.window.candidates[call].push(Candidate { request, share: 1.0 });
+    }
+
+    /// The cluster's hypotheses become what is proposed; requests about which they agree leave it.
+    fn settle(&mut self, at: usize, call: Option<u32>, most: usize) {
+        let cluster = &mut self.clusters[at];
+        match (&self.proposals[..], &cluster.weights[..], call) {
+            ([Proposal { slot, hash, .. }], [_], Some(call)) if *slot != NOBODY => {
+                let (slot, hash) = (*slot as usize, *hash);
+                cluster.move_on(slot, hash, &self.places);
+                let request = cluster.slots[slot].request;
+                self.certain(call as usize, request);
             }
-            let most = self.proposals[at].priority;
-            let sum: f32 = self.proposals[at..end]
-                .iter()
-                .map(|proposal| exp((proposal.priority - most).min(0.0)))
-                .sum();
-            groups.push((most + ln(sum), at as u32, end as u32));
-            at = end;
-        }
-        let most = self.most();
-        if groups.len() > most {
-            groups.select_nth_unstable_by(most, |a, b| b.0.total_cmp(&a.0));
-            groups.truncate(most);
-        }
-        if let (Some(call), false) = (call, self.before.is_empty()) {
-            let members = groups
-                .iter()
-                .flat_map(|(_, from, end)| &self.proposals[*from as usize..*end as usize]);
-            let kept = shares(self.slots.len(), members.map(|one| (one.slot, one.priority)));
-            let less = self.before.iter().zip(&kept);
-            self.window.lost[call as usize] = less.map(|(before, kept)| (before - kept).max(0.0)).sum();
-        }
-        let mut rows = Vec::with_capacity(groups.len());
-        let mut weights = Vec::with_capacity(groups.len());
-        let mut hashes = Vec::with_capacity(groups.len());
-        let mut edges: SmallVec<[Edge; 64]> = SmallVec::new();
-        for (to, (_, from, end)) in groups.iter().enumerate() {
-            let members = &self.proposals[*from as usize..*end as usize];
-            let first = members[0];
-            let mut row = self.spare.pop().unwrap_or_default();
-            row.clear();
-            row.extend_from_slice(&self.rows[first.row as usize]);
-            if call.is_some() && first.slot != NOBODY {
-                let cell = &mut row[first.slot as usize];
-                *cell = self.places[*cell as usize].child;
+            _ => {
+                let followed = self.proposals.len().min(2 * most);
+                let (followed, beyond) = self.proposals.split_at_mut(followed);
+                cluster.settle(call, followed, beyond, &self.places, most);
+                cluster.tell(self.window, &mut self.rng);
             }
-            rows.push(row);
-            let sum: f32 = members.iter().map(|m| exp(m.weight - first.weight)).sum();
-            weights.push(first.weight + ln(sum));
-            hashes.push(first.hash);
-            edges.extend(members.iter().map(|member| Edge {
-                from: member.row,
-                to: to as u32,
-                request: match (call, member.slot) {
-                    (Some(_), slot) if slot != NOBODY => self.slots[slot as usize].request,
-                    _ => NOBODY,
-                },
-                gained: member.weight - self.weights[member.row as usize],
-            }));
         }
-        self.lattice.add(call, &self.weights, &edges);
-        let best = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        weights.iter_mut().for_each(|weight| *weight -= best);
-        self.spare.append(&mut self.rows);
-        (self.rows, self.weights, self.hashes) = (rows, weights, hashes);
-        if self.rows.len() == 1 {
-            self.lattice.cut(self.window);
-        } else {
-            self.lattice.shorten(self.window, &self.weights);
+        let cluster = &mut self.clusters[at];
+        let mut alone = match cluster.single() {
+            [] => cluster.release(&self.places),
+            _ => Vec::new(),
+        };
+        if cluster.slots.is_empty() {
+            self.clusters.swap_remove(at);
         }
+        self.clusters.append(&mut alone);
     }
 
     /// Forgets places no hypothesis stands at.
     fn compact(&mut self) {
-        let live = self.rows.len() * self.slots.len();
+        if self.clusters.is_empty() {
+            self.places.clear();
+        }
+        let live: usize = self
+            .clusters
+            .iter()
+            .map(|cluster| cluster.weights.len() * cluster.slots.len())
+            .sum();
         if self.places.len() < 4 * live + 4096 {
             return;
         }
         let mut moved = vec![NOBODY; self.places.len()];
         let mut kept = Vec::with_capacity(live.min(self.places.len()));
         let mut places: Vec<Option<Place>> = std::mem::take(&mut self.places).into_iter().map(Some).collect();
-        for cell in self.rows.iter_mut().flatten() {
+        for cell in self.clusters.iter_mut().flat_map(Cluster::cells_mut) {
             let old = *cell as usize;
             if let Some(place) = places[old].take() {
                 moved[old] = kept.len() as u32;
@@ -481,5 +421,74 @@ impl<'w, 'a, 'm> Hypotheses<'w, 'a, 'm> {
             *cell = moved[old];
         }
         self.places = kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::inference::window::Call;
+
+    const MS: i64 = 1_000_000;
+
+    fn request(start_ns: i64, end_ns: i64) -> Request {
+        Request {
+            start_ns,
+            end_ns,
+            unfinished: false,
+            name: 0,
+        }
+    }
+
+    fn call(start_ns: i64, end_ns: i64) -> Call {
+        Call {
+            start_ns,
+            end_ns,
+            name: 0,
+            fixed: None,
+            hint: None,
+        }
+    }
+
+    #[test]
+    fn pairs_that_have_nothing_to_do_with_each_other_do_not_multiply() {
+        // Fifty requests alone teach that the call comes after 1 ms and the end 1 ms after that; then twelve pairs, whose calls
+        // may be either's, and which end when everything has begun.
+        let mut requests: Vec<Request> = (0..50)
+            .map(|n| n * 20 * MS)
+            .map(|t| request(t, t + 3 * MS))
+            .collect();
+        let mut calls: Vec<Call> = requests
+            .iter()
+            .map(|r| call(r.start_ns + MS, r.start_ns + 2 * MS))
+            .collect();
+        let mut window = Window::new(&requests, &calls);
+        window.owner = (0..50).collect();
+        let model = Model::new().updated(&window.examples(), true);
+        for pair in 0..12 {
+            let t = (2_000 + 20 * pair) * MS;
+            let end = 3_000 * MS + 20 * pair * MS;
+            for n in 0..2 {
+                requests.push(request(t + n * MS / 8, end + n * MS / 8));
+                calls.push(call(t + n * MS / 8 + MS, end + n * MS / 8 - MS));
+            }
+        }
+        let mut window = Window::new(&requests, &calls);
+        let breadth = Breadth {
+            hypotheses: 8,
+            within: 8.0,
+            temper: 1.0,
+        };
+        Hypotheses::new(&mut window, &model, breadth).follow();
+        for at in 50..74 {
+            let (owner, share) = window.best(at);
+            assert_eq!(owner, at as u32);
+            assert!((0.5..0.999).contains(&share), "{share}");
+            let all: f32 = window.candidates[at]
+                .iter()
+                .map(|candidate| candidate.share)
+                .sum();
+            assert!((all - 1.0).abs() < 1e-3, "{all}");
+        }
     }
 }

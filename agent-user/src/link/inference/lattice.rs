@@ -1,12 +1,13 @@
 //! How each hypothesis came to be, and what that says of each call once more is known.
 //!
-//! Enters: layer by layer, which hypotheses led to which, by what choice and with what gain. Leaves: in the window, the
+//! Enters: layer by layer, which hypotheses led to which, by what choice and with what gain, and where hypotheses of two
+//! clusters were paired. Leaves: in the window, the
 //! share of each choice among all ways through, and one way through, drawn with the probability it has. Bounded: layers;
 //! when there are too many, the older half is decided by what is known by then.
 
 use fastrand::Rng;
 
-use super::logarithm::{exp, ln};
+use super::logarithm::{Sum, exp};
 use super::window::{Candidate, Window};
 
 /// From one hypothesis to one of the next layer.
@@ -19,18 +20,32 @@ pub(super) struct Edge {
     pub(super) gained: f32,
 }
 
+#[derive(Clone, Copy)]
 struct Layer {
     call: Option<u32>,
-    /// Where its edges begin, and where the weights of the hypotheses before it begin.
+    /// Where its edges begin, those that were not followed, and the weights of the hypotheses before it.
     edges: usize,
+    dropped: usize,
     weights: usize,
 }
 
+/// What came before two sets of hypotheses became one: each hypothesis is one of the first with one of the second.
+struct Join {
+    parts: [Lattice; 2],
+    /// Of both parts' hypotheses.
+    weights: [Vec<f32>; 2],
+    pairs: Vec<[u32; 2]>,
+    /// Pairs that were not followed.
+    dropped: Vec<[u32; 2]>,
+}
+
+#[derive(Default)]
 pub(super) struct Lattice {
+    join: Option<Box<Join>>,
     layers: Vec<Layer>,
     edges: Vec<Edge>,
+    dropped: Vec<Edge>,
     weights: Vec<f32>,
-    rng: Rng,
 }
 
 const LAYERS: usize = 1024;
@@ -38,77 +53,91 @@ const LAYERS: usize = 1024;
 const LEAST_SHARE: f32 = 1e-6;
 
 impl Lattice {
-    pub(super) fn new(rng: Rng) -> Self {
-        Self {
-            layers: Vec::new(),
-            edges: Vec::new(),
-            weights: Vec::new(),
-            rng,
-        }
-    }
-
-    /// One more layer: `before` are the weights of the hypotheses it starts from.
-    pub(super) fn add(&mut self, call: Option<u32>, before: &[f32], edges: &[Edge]) {
+    /// One more layer: `before` are the weights of the hypotheses it starts from. Edges that are not followed any further are
+    /// taken to do as well later as the others do in the mean: otherwise what they said of earlier calls would be forgotten.
+    pub(super) fn add(
+        &mut self,
+        call: Option<u32>,
+        before: &[f32],
+        edges: &[Edge],
+        dropped: impl Iterator<Item = Edge>,
+    ) {
         self.layers.push(Layer {
             call,
             edges: self.edges.len(),
+            dropped: self.dropped.len(),
             weights: self.weights.len(),
         });
         self.weights.extend_from_slice(before);
         self.edges.extend_from_slice(edges);
+        self.dropped.extend(dropped);
     }
 
-    /// There is one hypothesis, and there was one before: nothing to weigh.
-    pub(super) fn certain(&mut self, window: &mut Window<'_>, call: u32, request: u32) {
-        window.owner[call as usize] = request;
-        window.candidates[call as usize].push(Candidate { request, share: 1.0 });
+    /// Of two sets of hypotheses with these weights, pairs are followed together from here on.
+    pub(super) fn joined(
+        parts: [Self; 2],
+        weights: [Vec<f32>; 2],
+        pairs: Vec<[u32; 2]>,
+        dropped: Vec<[u32; 2]>,
+    ) -> Self {
+        Self {
+            join: Some(Box::new(Join {
+                parts,
+                weights,
+                pairs,
+                dropped,
+            })),
+            ..Self::default()
+        }
     }
 
-    /// One hypothesis is left: what comes later says no more of what was before.
-    pub(super) fn cut(&mut self, window: &mut Window<'_>) {
-        self.decide(window, &[0.0], 0);
+    /// What comes later says no more of what was before: these are the weights now.
+    pub(super) fn finish(&mut self, window: &mut Window<'_>, weights: &[f32], rng: &mut Rng) {
+        let drawn = draw(rng, weights.iter().copied().enumerate());
+        self.decide(window, vec![0.0; weights.len()], drawn, 0, rng);
     }
 
-    pub(super) fn finish(&mut self, window: &mut Window<'_>, weights: &[f32]) {
-        self.decide(window, weights, 0);
-    }
-
-    pub(super) fn shorten(&mut self, window: &mut Window<'_>, weights: &[f32]) {
+    pub(super) fn shorten(&mut self, window: &mut Window<'_>, weights: &[f32], rng: &mut Rng) {
         if self.layers.len() >= LAYERS {
-            self.decide(window, weights, LAYERS / 2);
+            let drawn = draw(rng, weights.iter().copied().enumerate());
+            self.decide(window, vec![0.0; weights.len()], drawn, LAYERS / 2, rng);
         }
     }
 
-    /// Goes backwards through all layers, and lets go of all but the last `keep`. `last` are the hypotheses' weights.
-    fn decide(&mut self, window: &mut Window<'_>, last: &[f32], keep: usize) {
+    /// Goes backwards through all layers, and lets go of all but the last `keep`. `onwards`: how much better each hypothesis
+    /// does from here on; `drawn`: the one that was drawn.
+    fn decide(
+        &mut self,
+        window: &mut Window<'_>,
+        mut onwards: Vec<f32>,
+        mut drawn: usize,
+        keep: usize,
+        rng: &mut Rng,
+    ) {
         let count = self.layers.len();
-        if count == 0 {
-            return;
-        }
-        // How much better each hypothesis does from here on; and the one that was drawn.
-        let mut onwards = vec![0.0f32; last.len()];
         let mut before = Vec::new();
-        let mut drawn = draw(&mut self.rng, last.iter().copied().enumerate());
         for at in (0..count).rev() {
-            let layer = &self.layers[at];
-            let end = self
-                .layers
-                .get(at + 1)
-                .map_or(self.edges.len(), |next| next.edges);
-            let edges = &self.edges[layer.edges..end];
-            let weights_end = self
-                .layers
-                .get(at + 1)
-                .map_or(self.weights.len(), |next| next.weights);
-            let weights = &self.weights[layer.weights..weights_end];
-            let total = |edge: &Edge| weights[edge.from as usize] + edge.gained + onwards[edge.to as usize];
+            let layer = self.layers[at];
+            let end = self.layers.get(at + 1).copied().unwrap_or(Layer {
+                call: None,
+                edges: self.edges.len(),
+                dropped: self.dropped.len(),
+                weights: self.weights.len(),
+            });
+            let edges = &self.edges[layer.edges..end.edges];
+            let dropped = &self.dropped[layer.dropped..end.dropped];
+            let weights = &self.weights[layer.weights..end.weights];
+            let until_here = |edge: &Edge| weights[edge.from as usize] + edge.gained;
+            let total = |edge: &Edge| until_here(edge) + onwards[edge.to as usize];
+            let in_the_mean = Sum::of(edges.iter().map(total)) - Sum::of(edges.iter().map(until_here));
             let decided = at + keep < count;
             if let (Some(call), true) = (layer.call, decided) {
-                let most = edges.iter().map(total).fold(f32::NEG_INFINITY, f32::max);
-                let sum: f32 = edges.iter().map(|edge| exp(total(edge) - most)).sum();
+                let totals = edges.iter().map(|edge| (edge, total(edge)));
+                let totals = totals.chain(dropped.iter().map(|edge| (edge, until_here(edge) + in_the_mean)));
+                let sum = Sum::of(totals.clone().map(|(_, total)| total));
                 let candidates = &mut window.candidates[call as usize];
-                for edge in edges {
-                    let share = exp(total(edge) - most) / sum;
+                for (edge, total) in totals {
+                    let share = exp(total - sum);
                     if share < LEAST_SHARE {
                         continue;
                     }
@@ -123,7 +152,7 @@ impl Lattice {
             }
             let ways = edges.iter().filter(|edge| edge.to as usize == drawn);
             let way = draw(
-                &mut self.rng,
+                rng,
                 ways.clone()
                     .map(|edge| weights[edge.from as usize] + edge.gained)
                     .enumerate(),
@@ -135,42 +164,61 @@ impl Lattice {
                 drawn = edge.from as usize;
             }
             before.clear();
-            before.resize(weights.len(), (f32::NEG_INFINITY, 0.0f32));
+            before.resize(weights.len(), Sum::default());
             for edge in edges {
-                let value = edge.gained + onwards[edge.to as usize];
-                let (most, sum) = &mut before[edge.from as usize];
-                if value == f32::NEG_INFINITY {
-                    continue;
-                }
-                if value > *most {
-                    *sum = *sum * exp(*most - value) + 1.0;
-                    *most = value;
-                } else {
-                    *sum += exp(value - *most);
-                }
+                before[edge.from as usize].add(edge.gained + onwards[edge.to as usize]);
+            }
+            for edge in dropped {
+                before[edge.from as usize].add(edge.gained + in_the_mean);
             }
             onwards.clear();
-            onwards.extend(
-                before
-                    .iter()
-                    .map(|(most, sum)| if *sum > 0.0 { most + ln(*sum) } else { *most }),
-            );
+            onwards.extend(before.iter().map(Sum::log));
             let best = onwards.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             onwards.iter_mut().for_each(|value| *value -= best);
+        }
+        if let Some(join) = self.join.take() {
+            join.decide(window, &onwards, drawn, rng);
         }
         if keep == 0 {
             self.layers.clear();
             self.edges.clear();
+            self.dropped.clear();
             self.weights.clear();
             return;
         }
-        let (edges, weights) = (self.layers[count - keep].edges, self.layers[count - keep].weights);
+        let first = self.layers[count - keep];
         self.layers.drain(..count - keep);
-        self.edges.drain(..edges);
-        self.weights.drain(..weights);
+        self.edges.drain(..first.edges);
+        self.dropped.drain(..first.dropped);
+        self.weights.drain(..first.weights);
         for layer in &mut self.layers {
-            layer.edges -= edges;
-            layer.weights -= weights;
+            layer.edges -= first.edges;
+            layer.dropped -= first.dropped;
+            layer.weights -= first.weights;
+        }
+    }
+}
+
+impl Join {
+    /// What came later says of each part's hypotheses what it says of their pairs with all of the other part.
+    fn decide(self, window: &mut Window<'_>, onwards: &[f32], drawn: usize, rng: &mut Rng) {
+        let until_here =
+            |[first, second]: [u32; 2]| self.weights[0][first as usize] + self.weights[1][second as usize];
+        let pairs = self.pairs.iter().copied().zip(onwards);
+        let total = Sum::of(pairs.map(|(pair, onwards)| until_here(pair) + onwards));
+        let in_the_mean = total - Sum::of(self.pairs.iter().copied().map(until_here));
+        let of_parts = [0, 1].map(|part| {
+            let mut sums = vec![Sum::default(); self.weights[part].len()];
+            let dropped = self.dropped.iter().map(|pair| (pair, &in_the_mean));
+            for (pair, onwards) in self.pairs.iter().zip(onwards).chain(dropped) {
+                let other = self.weights[1 - part][pair[1 - part] as usize];
+                sums[pair[part] as usize].add(other + onwards);
+            }
+            sums.iter().map(Sum::log).collect::<Vec<f32>>()
+        });
+        let drawn = self.pairs[drawn];
+        for (part, (mut lattice, onwards)) in self.parts.into_iter().zip(of_parts).enumerate() {
+            lattice.decide(window, onwards, drawn[part] as usize, 0, rng);
         }
     }
 }
@@ -225,16 +273,104 @@ mod tests {
             hint: None,
         }];
         let mut window = Window::new(&requests, &calls);
-        let mut lattice = Lattice::new(Rng::with_seed(1));
+        let mut lattice = Lattice::default();
         // As probable one way as the other, until an end that is nine times as probable after the second.
-        lattice.add(Some(0), &[0.0], &[edge(0, 0, 0, 0.5), edge(0, 1, 1, 0.5)]);
+        lattice.add(
+            Some(0),
+            &[0.0],
+            &[edge(0, 0, 0, 0.5), edge(0, 1, 1, 0.5)],
+            [].into_iter(),
+        );
         let even = [0.5f32.ln(); 2];
-        lattice.add(None, &even, &[edge(0, 0, NOBODY, 0.1), edge(1, 0, NOBODY, 0.9)]);
-        lattice.cut(&mut window);
+        lattice.add(
+            None,
+            &even,
+            &[edge(0, 0, NOBODY, 0.1), edge(1, 0, NOBODY, 0.9)],
+            [].into_iter(),
+        );
+        lattice.finish(&mut window, &[0.0], &mut Rng::with_seed(1));
         let (best, share) = window.best(0);
         assert_eq!(best, 1);
         assert!((share - 0.9).abs() < 1e-4, "{share}");
         assert!(lattice.layers.is_empty() && lattice.edges.is_empty() && lattice.weights.is_empty());
+    }
+
+    #[test]
+    fn what_was_let_go_of_still_says_what_it_said_of_earlier_calls() {
+        let call = |start_ns| Call {
+            start_ns,
+            end_ns: start_ns + 1,
+            name: 0,
+            fixed: None,
+            hint: None,
+        };
+        let calls = [call(2), call(4)];
+        let mut window = Window::new(&[], &calls);
+        let mut lattice = Lattice::default();
+        lattice.add(
+            Some(0),
+            &[0.0],
+            &[edge(0, 0, 0, 0.6), edge(0, 1, 1, 0.4)],
+            [].into_iter(),
+        );
+        let weights = [0.6f32.ln(), 0.4f32.ln()];
+        lattice.add(
+            Some(1),
+            &weights,
+            &[edge(0, 0, 2, 1.0)],
+            [edge(1, 0, 3, 1.0)].into_iter(),
+        );
+        lattice.add(None, &[0.0], &[edge(0, 0, NOBODY, 0.01)], [].into_iter());
+        lattice.finish(&mut window, &[0.0], &mut Rng::with_seed(1));
+        let close = |call, owner, share: f32| {
+            let best = window.best(call);
+            assert!(best.0 == owner && (best.1 - share).abs() < 1e-4, "{best:?}");
+        };
+        close(0, 0, 0.6);
+        close(1, 2, 0.6);
+    }
+
+    #[test]
+    fn what_comes_after_two_became_one_speaks_for_what_was_before_in_both() {
+        let call = |start_ns| Call {
+            start_ns,
+            end_ns: start_ns + 1,
+            name: 0,
+            fixed: None,
+            hint: None,
+        };
+        let calls = [call(2), call(4)];
+        let mut window = Window::new(&[], &calls);
+        let part = |at: u32| {
+            let mut part = Lattice::default();
+            let ways = [edge(0, 0, 2 * at, 0.5), edge(0, 1, 2 * at + 1, 0.5)];
+            part.add(Some(at), &[0.0], &ways, [].into_iter());
+            part
+        };
+        let even = || vec![0.5f32.ln(); 2];
+        let pairs = vec![[0, 0], [0, 1], [1, 1]];
+        let mut joined = Lattice::joined([part(0), part(1)], [even(), even()], pairs, vec![[1, 0]]);
+        // Of the pairs followed the last one does eight times as well: 1, 1, 8, and (10 / 3) for the one let go of.
+        let before = [0.25f32.ln(); 3];
+        let ends = [0.1, 0.1, 0.8].map(f32::ln);
+        let edges: Vec<Edge> = (0..3)
+            .map(|from| Edge {
+                from,
+                to: 0,
+                request: NOBODY,
+                gained: ends[from as usize],
+            })
+            .collect();
+        joined.add(None, &before, &edges, [].into_iter());
+        joined.finish(&mut window, &[0.0], &mut Rng::with_seed(1));
+        let all = 1.0 + 1.0 + 8.0 + 10.0 / 3.0;
+        for (call, owner, share) in [(0, 1, (8.0 + 10.0 / 3.0) / all), (1, 3, 9.0 / all)] {
+            let best = window.best(call);
+            assert!(
+                best.0 == owner && (best.1 - share).abs() < 1e-4,
+                "{best:?} not {share}"
+            );
+        }
     }
 
     #[test]

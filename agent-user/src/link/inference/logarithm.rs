@@ -1,4 +1,4 @@
-//! Exponentials and logarithms by the million, to five digits, without a call into the mathematics library; and odds.
+//! Exponentials and logarithms by the million, to five digits, without a call into the mathematics library; sums; and odds.
 
 /// `e` to the power of a number that is not positive; next to nothing below -80.
 pub(super) fn exp(power: f32) -> f32 {
@@ -35,6 +35,49 @@ pub(super) fn log_odds(probability: f32) -> f32 {
 /// How probable something of these odds is.
 pub(super) fn logistic(log_odds: f32) -> f32 {
     1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// A sum of probabilities given by their logarithms.
+#[derive(Clone, Copy)]
+pub(super) struct Sum {
+    most: f32,
+    sum: f32,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self {
+            most: f32::NEG_INFINITY,
+            sum: 0.0,
+        }
+    }
+}
+
+impl Sum {
+    pub(super) fn of(logs: impl Iterator<Item = f32>) -> f32 {
+        let mut sum = Self::default();
+        logs.for_each(|log| sum.add(log));
+        sum.log()
+    }
+
+    pub(super) fn add(&mut self, log: f32) {
+        if log == f32::NEG_INFINITY {
+            return;
+        }
+        if log > self.most {
+            self.sum = self.sum * exp(self.most - log) + 1.0;
+            self.most = log;
+        } else {
+            self.sum += exp(log - self.most);
+        }
+    }
+
+    pub(super) fn log(&self) -> f32 {
+        match self.sum > 0.0 {
+            true => self.most + ln(self.sum),
+            false => self.most,
+        }
+    }
 }
 
 #[cfg(test)]

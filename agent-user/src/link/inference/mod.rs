@@ -4,8 +4,8 @@
 //! probably made it, with a probability, or nobody. Bounded: spans held, names, candidates per call, rounds. Deliberately
 //! absent: identifiers of any kind, and other processes.
 //!
-//! Road: [`Engine`] (stream) -> `window` (what is asked) -> `hypotheses` and `lattice` (which assignments are probable, event
-//! by event and then backwards) -> `model` (what is learned) -> `shape` (what requests of one name do), `repeats` (which calls
+//! Road: [`Engine`] (stream) -> `window` (what is asked) -> `hypotheses`, `hazard`, `cluster` and `lattice` (which assignments are
+//! probable, event by event and then backwards) -> `model` (what is learned) -> `shape` (what requests of one name do), `repeats` (which calls
 //! they make once more), `order` (who goes first) -> `density` (how long things take). Two models are learned from different
 //! first guesses, and `judging` hears both; `agreement` says what it means where they differ, `calibration` what a
 //! probability is worth, `crowding` where nothing was learned from so many, and `threshold` from when on nothing is said. The
@@ -16,9 +16,11 @@
 mod agreement;
 mod background;
 mod calibration;
+mod cluster;
 mod crowding;
 mod density;
 mod engine;
+mod hazard;
 mod hints;
 mod history;
 mod hypotheses;
