@@ -12,8 +12,8 @@ pub mod tree;
 pub use layout::{ABSENT, Layout};
 pub use loss::Loss;
 pub use record::{
-    AddressedRecord, AwaitedRecord, ClosedRecord, ConnectingRecord, DataRecord, Kind, OpenedRecord,
-    ProcessRecord, WakeRecord, WokenRecord,
+    AddressedRecord, AwaitedRecord, ClosedRecord, ConnectingRecord, DataRecord, Kind, MultiplexedRecord,
+    OpenedRecord, ProcessRecord, WakeRecord, WokenRecord,
 };
 pub use rule::{ConnectionSetting, JavaThread, PortRule, ProcessRule, PythonTasks, Switches};
 

@@ -36,6 +36,9 @@ pub const CONNECTING_DEFAULT: u32 = 8 * 1024;
 /// Go connections whose caller is remembered, and goroutines that write for others.
 pub const GO_CALLERS_DEFAULT: u32 = 16 * 1024;
 
+/// Streams that Go programs have asked for and not begun to write.
+pub const GO_STREAMS_DEFAULT: u32 = 4 * 1024;
+
 /// Python processes whose tasks are read.
 pub const PYTHON_PROCESSES_MAX: u32 = 1024;
 

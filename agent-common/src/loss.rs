@@ -53,6 +53,8 @@ losses! {
     RingFullAwaited = 14, "ring_full_awaited";
     /// A datagram whose destination could not be told: its address is unreadable, or the ring buffer was full.
     UnknownAddressee = 15, "unknown_addressee";
+    /// A record of who asked for a stream, or serves it, found the ring buffer full: a call may miss its request.
+    RingFullMultiplexed = 16, "ring_full_multiplexed";
 }
 
 const _: () = {

@@ -14,6 +14,7 @@ pub enum Kind {
     Woken = 6,
     Awaited = 7,
     Addressed = 8,
+    Multiplexed = 9,
 }
 
 pub const DIRECTION_IN: u8 = 0;
@@ -199,6 +200,31 @@ pub struct AwaitedRecord {
     pub waiting: u64,
 }
 
+/// [`MultiplexedRecord::what`]: the goroutine has asked for the stream, and the other one is about to write its first frame.
+pub const STREAM_ASKED: u8 = 0;
+/// [`MultiplexedRecord::what`]: the goroutine serves the stream, and the other one, which started it, has read its first frame.
+pub const STREAM_SERVED: u8 = 1;
+/// [`MultiplexedRecord::what`]: the goroutine reads a connection from now on of which the other one, which started it, has read
+/// the beginning. There is no number.
+pub const STREAMS_READ: u8 = 2;
+
+/// Which goroutine a stream of a connection belongs to that another goroutine writes, or reads.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct MultiplexedRecord {
+    pub kind: u8,
+    pub what: u8,
+    pub reserved: u16,
+    /// Its number in its connection.
+    pub stream: u32,
+    /// When it was asked for, or began to be served.
+    pub time_ns: u64,
+    /// The goroutine that writes, or reads, the connection.
+    pub carrier: u64,
+    /// The one that the stream belongs to.
+    pub actor: ActorRecord,
+}
+
 pub const PROCESS_FORK: u8 = 0;
 pub const PROCESS_EXEC: u8 = 1;
 pub const PROCESS_EXIT: u8 = 2;
@@ -224,6 +250,7 @@ const _: () = {
     assert!(size_of::<ConnectingRecord>() == 48);
     assert!(size_of::<ProcessRecord>() == 32);
     assert!(size_of::<AwaitedRecord>() == 40);
+    assert!(size_of::<MultiplexedRecord>() == 48);
     assert!(size_of::<WakeRecord>() == 24);
     assert!(size_of::<WokenRecord>() == 16 + 24 * WAKES_MAX);
 };

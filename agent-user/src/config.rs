@@ -62,7 +62,7 @@ pub struct CaptureConfig {
     pub connections: u32,
     pub udp: bool,
     pub unix: bool,
-    /// Breakpoints (uprobes) in programs whose links reading alone cannot give: Go's HTTP client, uvloop.
+    /// Breakpoints (uprobes) in programs whose links reading alone cannot give: Go's HTTP client, grpc-go, uvloop.
     pub user_probes: bool,
 }
 

@@ -70,6 +70,11 @@ impl Actor {
         }
     }
 
+    /// Whether it is a goroutine, which moves between threads: what else its thread does says nothing about it.
+    pub fn is_goroutine(&self) -> bool {
+        self.goroutine != 0 && !self.is_virtual_thread()
+    }
+
     /// Whether [`Self::goroutine`] is a virtual thread.
     pub fn is_virtual_thread(&self) -> bool {
         self.goroutine & ROUTINE_VIRTUAL_THREAD != 0
@@ -232,10 +237,32 @@ pub struct Awaited {
     pub waiting: Task,
 }
 
+/// What a goroutine has to do with a connection that another one writes, or reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multiplexing {
+    /// It asks for the stream; told before the other one writes its first frame.
+    Asks { stream_id: u64 },
+    /// It serves the stream; told after the other one has read its first frame.
+    Serves { stream_id: u64 },
+    /// It reads the connection from now on; the other one has read the beginning.
+    Reads,
+}
+
+/// Whom a stream of a connection with many belongs to, or who reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Multiplexed {
+    pub time_ns: TimeNs,
+    pub actor: Actor,
+    /// The other goroutine.
+    pub carrier: u64,
+    pub what: Multiplexing,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     Awaited(Awaited),
     Connecting(Connecting),
+    Multiplexed(Multiplexed),
     Woken(Woken),
     Addressed(Addressed),
     Opened(Opened),

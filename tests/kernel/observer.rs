@@ -365,6 +365,7 @@ fn take(told: &mut HashMap<ConnectionId, Told>, order: &mut Vec<ConnectionId>, e
         Event::Connecting(_)
         | Event::Woken(_)
         | Event::Awaited(_)
+        | Event::Multiplexed(_)
         | Event::ProcessStarted(_)
         | Event::ProcessEnded(_) => {}
     }

@@ -1,6 +1,6 @@
 //! Capture: the loaded kernel programs and the ring buffer they write to.
 
-use std::{os::fd::AsFd, path::PathBuf};
+use std::os::fd::AsFd;
 
 use aya::{
     Ebpf, EbpfError,
@@ -18,7 +18,7 @@ use super::{
     attach::{self, Attaching, HookStatus, Trial},
     btf::BtfError,
     decode::decode,
-    functions::FunctionProbes,
+    functions::GoProbes,
     inodes::Inodes,
     java::Javas,
     load, memory,
@@ -170,7 +170,7 @@ pub struct Capture {
     /// Of sockets from before.
     inodes: Inodes,
     refused_settings: u64,
-    go: FunctionProbes,
+    go: GoProbes,
     pythons: Pythons,
     javas: Javas,
     /// The program that sees threads wake each other was attached, or refused.
@@ -221,7 +221,7 @@ impl Capture {
             map_bytes,
             inodes: Inodes::default(),
             refused_settings: 0,
-            go: FunctionProbes::go(),
+            go: GoProbes::new(),
             pythons: Pythons::new(&mut programs)?,
             javas: Javas::new(&mut programs)?,
             wakes_asked: false,
@@ -340,11 +340,9 @@ impl Capture {
         }
     }
 
-    /// Sees for whom the connections of this Go program's HTTP client write.
-    pub fn watch_go(&mut self, pid: u32, functions: GoFunctions) {
-        let file = PathBuf::from(format!("/proc/{pid}/exe"));
-        let offsets = [functions.round_trip, functions.connection_write];
-        self.go.watch(&mut self.programs, pid, &file, offsets);
+    /// Sees for whom the connections of this Go program's clients write, and which goroutine serves a stream.
+    pub fn watch_go(&mut self, pid: u32, functions: &GoFunctions) {
+        self.go.watch(&mut self.programs, pid, functions);
     }
 
     /// Reads which task of this Python program writes and connects.
@@ -414,7 +412,7 @@ impl Capture {
 
     /// Go programs whose calls could not be followed to the goroutine that made them.
     pub fn go_turned_away(&self) -> u64 {
-        self.go.turned_away
+        self.go.turned_away()
     }
 
     /// Python programs whose tasks could not be read, or not those of uvloop.

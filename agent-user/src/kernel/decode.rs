@@ -7,14 +7,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use spanhound_common::record::{
     ActorRecord, AddressedRecord, AwaitedRecord, CLOSED_TOTALS, ClosedRecord, ConnectingRecord,
-    DATA_CONTINUES, DIRECTION_IN, DataRecord, FAMILY_IPV4, FAMILY_IPV6, Kind, OPENED_ADOPTED,
-    OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC, PROCESS_EXIT, ProcessRecord, ROLE_CLIENT, ROLE_SERVER,
-    ROUTINE_TASK, TRANSPORT_TCP, TRANSPORT_UDP, WokenRecord,
+    DATA_CONTINUES, DIRECTION_IN, DataRecord, FAMILY_IPV4, FAMILY_IPV6, Kind, MultiplexedRecord,
+    OPENED_ADOPTED, OPENED_SEQUENCE, OpenedRecord, PROCESS_EXEC, PROCESS_EXIT, ProcessRecord, ROLE_CLIENT,
+    ROLE_SERVER, ROUTINE_TASK, STREAM_ASKED, STREAM_SERVED, TRANSPORT_TCP, TRANSPORT_UDP, WokenRecord,
 };
 
 use crate::event::{
-    Actor, Addressed, Awaited, Closed, Connecting, ConnectionId, Data, Direction, Event, Opened,
-    ProcessEnded, ProcessName, ProcessStarted, Role, SequencePair, Task, Transport, Wake, Woken,
+    Actor, Addressed, Awaited, Closed, Connecting, ConnectionId, Data, Direction, Event, Multiplexed,
+    Multiplexing, Opened, ProcessEnded, ProcessName, ProcessStarted, Role, SequencePair, Task, Transport,
+    Wake, Woken,
 };
 
 /// What a record says.
@@ -84,6 +85,18 @@ pub fn decode(record: &[u8]) -> Option<Event<'_>> {
                 before: wake.before,
                 place: wake.place,
             }),
+        }))
+    } else if kind == Kind::Multiplexed as u8 {
+        let (record, _) = take::<MultiplexedRecord>(record)?;
+        Some(Event::Multiplexed(Multiplexed {
+            time_ns: record.time_ns,
+            actor: actor(&record.actor),
+            carrier: record.carrier,
+            what: match (record.what, u64::from(record.stream)) {
+                (STREAM_ASKED, stream_id) => Multiplexing::Asks { stream_id },
+                (STREAM_SERVED, stream_id) => Multiplexing::Serves { stream_id },
+                _ => Multiplexing::Reads,
+            },
         }))
     } else if kind == Kind::Process as u8 {
         let (record, _) = take::<ProcessRecord>(record)?;
@@ -202,6 +215,8 @@ unsafe impl Record for ProcessRecord {}
 unsafe impl Record for AwaitedRecord {}
 // SAFETY: as above.
 unsafe impl Record for WokenRecord {}
+// SAFETY: as above.
+unsafe impl Record for MultiplexedRecord {}
 
 #[cfg(test)]
 mod tests {

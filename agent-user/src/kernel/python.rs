@@ -61,7 +61,7 @@ impl Pythons {
         self.watched.insert(pid, threads);
         if let Some(functions) = &program.uvloop {
             let offsets = [functions.queue_write, functions.exec_write];
-            self.uvloop.watch(programs, pid, &functions.file, offsets);
+            self.uvloop.watch(programs, pid, &functions.file, &offsets);
         }
         tracing::debug!(pid, "reads the tasks of a Python program");
         true

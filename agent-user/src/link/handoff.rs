@@ -28,6 +28,9 @@ impl Linker {
     /// The actor writes the answer to this request.
     pub(super) fn answers(&mut self, request: ExchangeId, actor: Actor, time_ns: TimeNs) {
         self.answer_of_task(request, actor, time_ns);
+        if actor.is_goroutine() {
+            return;
+        }
         let process = self.process(actor.pid);
         let mut turns = process.turns;
         let loops = process.order.is_some();
@@ -75,6 +78,9 @@ impl Linker {
 
     /// The call waits for somebody to say whose it is: the thread's own answer, if it does one thing at a time.
     pub(super) fn unplaced(&mut self, call: ExchangeId, actor: Actor, time_ns: TimeNs) {
+        if actor.is_goroutine() {
+            return;
+        }
         let work = self.thread(actor, time_ns);
         if !work.interleaves && work.unplaced.len() < UNPLACED_MAX {
             work.unplaced.push(call);

@@ -265,7 +265,7 @@ fn bystands(linker: &Linker, call: &Exchange) -> bool {
         .threads
         .get(Worker::thread(call.actor))
         .is_some_and(|work| work.served);
-    let has_goroutine = call.actor.goroutine != 0 && !call.actor.is_virtual_thread();
+    let has_goroutine = call.actor.is_goroutine();
     !has_goroutine && faithful && !serves
 }
 

@@ -16,6 +16,7 @@ use super::hint::Pointed;
 use super::identity::{exchange_key, span_id_of_key, span_id_of_number, trace_id_of_root};
 use super::inferring::Inferring;
 use super::ladder::{self, Found, Link};
+use super::multiplexing::AskedStreams;
 use super::name;
 use super::record::{Exchange, Parent, Process};
 use super::table::Table;
@@ -34,6 +35,7 @@ pub struct Linker {
     pub(super) threads: Workers,
     pub(super) goroutines: Workers,
     pub(super) tasks: Tasks,
+    pub(super) asked_streams: AskedStreams,
     pub(super) processes: Table<u32, Process>,
     ends: Ends,
     pub(super) inferring: Inferring,
@@ -63,6 +65,7 @@ impl Linker {
             threads: Workers::default(),
             goroutines: Workers::default(),
             tasks: Tasks::default(),
+            asked_streams: AskedStreams::default(),
             processes: Table::default(),
             ends: Ends::default(),
             inferring: Inferring::default(),
@@ -80,6 +83,7 @@ impl Linker {
     pub fn counters(&self) -> Counters {
         Counters {
             inference_overflowed: self.inferring.overflowed(),
+            streams_not_met: self.asked_streams.evicted(),
             ..self.counters
         }
     }
@@ -94,7 +98,7 @@ impl Linker {
         self.make_room();
         let actor = match seen.side {
             Side::Server => self.reader(seen),
-            Side::Client => seen.actor,
+            Side::Client => self.caller(seen),
         };
         let process = self.process(actor.pid);
         process.calls |= seen.side == Side::Client;
@@ -109,6 +113,7 @@ impl Linker {
             side: seen.side,
             actor,
             connection: seen.connection,
+            stream_id: seen.stream_id,
             time_ns: seen.time_ns,
             context: seen.context.map(|context| Box::new(context.clone())),
             line: line_of(seen),
@@ -149,7 +154,7 @@ impl Linker {
         }
         match seen.side {
             Side::Server => self.server_seen(seen, actor),
-            Side::Client => self.client_seen(seen),
+            Side::Client => self.client_seen(&Seen { actor, ..*seen }),
         }
         self.on_connection.or_default(seen.connection).push(seen.id);
         let handle = self.exchanges.get(&seen.id).map(|exchange| &exchange.handle);
@@ -242,6 +247,7 @@ impl Linker {
         self.threads.end_process(pid);
         self.goroutines.end_process(pid);
         self.tasks.end_process(pid);
+        self.asked_streams.end_process(pid);
         self.inferring.end(pid);
     }
 

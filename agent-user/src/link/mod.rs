@@ -21,6 +21,7 @@ pub mod inference;
 mod inferring;
 mod ladder;
 mod linker;
+mod multiplexing;
 mod name;
 mod order;
 mod record;
@@ -168,6 +169,8 @@ pub struct Counters {
     pub exchanges_evicted: u64,
     /// Threads, goroutines and tasks forgotten because the table was full.
     pub threads_evicted: u64,
+    /// Streams that were asked for and not seen on any connection (most of them are encrypted).
+    pub streams_not_met: u64,
     /// Openers forgotten because the table was full.
     pub connections_evicted: u64,
     /// Decisions that did not wait any longer for their parent's.

@@ -29,6 +29,8 @@ pub(super) struct Exchange {
     pub(super) side: Side,
     pub(super) actor: Actor,
     pub(super) connection: ConnectionId,
+    /// As in [`super::Seen`].
+    pub(super) stream_id: u64,
     pub(super) time_ns: TimeNs,
     pub(super) context: Option<Box<PropagatedContext>>,
     /// Hash of operation and target, 0 where nothing was asked for.

@@ -7,7 +7,6 @@ use super::connecting::Begun;
 use super::handoff::CONNECTS;
 use super::hint::Pointed;
 use super::linker::Linker;
-use super::thread::remove;
 use super::{Seen, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::Side;
@@ -79,18 +78,14 @@ impl Linker {
     fn taken_over(&mut self, connection: ConnectionId, actor: Actor, time_ns: TimeNs) {
         let open = self.on_connection.get(&connection).and_then(|open| open.last());
         let Some(id) = open.copied() else { return };
-        let Some(exchange) = self.exchanges.get_mut(&id) else {
+        let Some(exchange) = self.exchanges.get(&id) else {
             return;
         };
-        let helper = exchange.actor;
-        if exchange.side == Side::Client || !helps(helper, actor) {
-            return;
+        // Of several streams, whoever reads the next one serves none of them.
+        let in_order = exchange.stream_id == 0;
+        if exchange.side == Side::Server && in_order && helps(exchange.actor, actor) {
+            self.hand_over(id, actor, time_ns);
         }
-        exchange.actor = actor;
-        remove(&mut self.goroutine(helper, time_ns).open, id);
-        self.goroutine(actor, time_ns).open.push(id);
-        remove(&mut self.thread(helper, time_ns).open, id);
-        self.thread(actor, time_ns).open.push(id);
     }
 
     /// Who has a request that begins now: its first byte may have been read by a helper, as above.

@@ -113,7 +113,8 @@ impl Directory {
         go::layout(&go::version(&self.procfs.executable_file(pid))?)
     }
 
-    /// Where a Go program's HTTP client hands requests to its connections; `None` where it has none, or no names.
+    /// Where a Go program's clients hand requests to their connections, and its server streams to goroutines; `None` for a file
+    /// that cannot be read, or has no names.
     pub fn go_functions(&self, pid: u32) -> Option<GoFunctions> {
         go::functions(&self.procfs.executable_file(pid))
     }

@@ -95,81 +95,135 @@ pub(super) fn version(executable: &Path) -> Option<String> {
     inline_version(bytes)
 }
 
-/// Functions of `net/http`'s client, as offsets in the executable's file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Functions that tell which goroutine a request belongs to, as offsets in the executable's file; `None` where the program
+/// has no such part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GoFunctions {
-    /// `net/http.(*persistConn).roundTrip`
-    pub round_trip: u64,
-    /// `net/http.persistConnWriter.Write`
-    pub connection_write: u64,
+    /// `net/http.(*persistConn).roundTrip`, `net/http.persistConnWriter.Write`
+    pub http_client: Option<[u64; 2]>,
+    /// `google.golang.org/grpc/internal/transport.(*headerFrame).isTransportResponseFrame`
+    pub grpc_client: Option<u64>,
+    /// `google.golang.org/grpc/internal/transport.(*http2Server).HandleStreams`, `google.golang.org/grpc.(*Server).handleStream`
+    pub grpc_server: Option<[u64; 2]>,
+    /// Another one is there and does not begin as it is known to.
+    pub has_unknown: bool,
 }
 
-const ROUND_TRIP: &str = "net/http.(*persistConn).roundTrip";
-const CONNECTION_WRITE: &str = "net/http.persistConnWriter.Write";
+impl GoFunctions {
+    /// Whether there is anything to see.
+    pub fn has_any(&self) -> bool {
+        self.http_client.is_some() || self.grpc_client.is_some() || self.grpc_server.is_some()
+    }
+}
 
-/// By the names in the executable's symbol table, or where it was stripped by those the runtime keeps; `None` where it has no
-/// HTTP client.
+const NAMES: [&str; 6] = [
+    "net/http.(*persistConn).roundTrip",
+    "net/http.persistConnWriter.Write",
+    "google.golang.org/grpc/internal/transport.(*http2Client).NewStream",
+    "google.golang.org/grpc/internal/transport.(*headerFrame).isTransportResponseFrame",
+    "google.golang.org/grpc/internal/transport.(*http2Server).HandleStreams",
+    "google.golang.org/grpc.(*Server).handleStream",
+];
+
+/// By the names in the executable's symbol table, or where it was stripped by those the runtime keeps.
 pub(super) fn functions(executable: &Path) -> Option<GoFunctions> {
     let file = File::open(executable).ok()?;
     let cache = ReadCache::new(file);
     let object = object::File::parse(&cache).ok()?;
-    let wanted = [ROUND_TRIP, CONNECTION_WRITE];
-    let [round_trip, connection_write] =
-        by_symbols(&object, wanted).or_else(|| by_runtime(&object, wanted))?;
-    Some(GoFunctions {
-        round_trip,
-        connection_write,
-    })
+    let addresses = match object.symbols().next() {
+        Some(_) => by_symbols(&object),
+        None => by_runtime(&object)?,
+    };
+    Some(recognised(&object, addresses))
 }
 
-fn by_symbols<'data>(object: &impl Object<'data>, wanted: [&str; 2]) -> Option<[u64; 2]> {
-    let mut found = [None; 2];
+/// Those that begin as they are known to. A probe anywhere else would break the program.
+fn recognised<'data>(object: &impl Object<'data>, addresses: [Option<u64>; NAMES.len()]) -> GoFunctions {
+    let text = object.section_by_name(".text");
+    let mut has_unknown = false;
+    let mut place = |address: u64, begins: fn([u8; 4]) -> bool| {
+        let code = text.as_ref()?.data_range(address, 4).ok().flatten();
+        let known = code.and_then(|code| code.try_into().ok()).is_some_and(begins);
+        has_unknown |= !known;
+        known.then(|| file_offset(object, address)).flatten()
+    };
+    let [
+        round_trip,
+        connection_write,
+        new_stream,
+        header_frame,
+        handle_streams,
+        handle_stream,
+    ] = addresses;
+    let mut both = |first: Option<u64>, second: Option<u64>| {
+        let (first, second) = first.zip(second)?;
+        Some([
+            place(first, begins_with_check)?,
+            place(second, begins_with_check)?,
+        ])
+    };
+    let http_client = both(round_trip, connection_write);
+    let grpc_server = both(handle_streams, handle_stream);
+    // A server has the function, too.
+    let grpc_client = new_stream
+        .and(header_frame)
+        .and_then(|address| place(address, begins_with_cleanup));
+    GoFunctions {
+        http_client,
+        grpc_client,
+        grpc_server,
+        has_unknown,
+    }
+}
+
+/// A function that looks first whether its stack is large enough (`cmd/internal/obj/x86`, `stacksplit`): with
+/// `cmp rsp, [r14+16]`, or with `lea r12, [rsp-n]` before.
+fn begins_with_check(code: [u8; 4]) -> bool {
+    const PROLOGUES: [[u8; 4]; 3] = [
+        [0x49, 0x3B, 0x66, 0x10],
+        [0x4C, 0x8D, 0x64, 0x24],
+        [0x4C, 0x8D, 0xA4, 0x24],
+    ];
+    PROLOGUES.contains(&code)
+}
+
+/// A function whose first act is to load `headerFrame.cleanup` into some register: `mov r64, [rax+64]`. That the field is
+/// there tells that those before it are where they are known to be.
+fn begins_with_cleanup(code: [u8; 4]) -> bool {
+    let [prefix, load, registers, offset] = code;
+    prefix & 0xFB == 0x48 && load == 0x8B && registers & 0xC7 == 0x40 && offset == 64
+}
+
+fn by_symbols<'data>(object: &impl Object<'data>) -> [Option<u64>; NAMES.len()] {
+    let mut found = [None; NAMES.len()];
     for symbol in object.symbols() {
         let name = symbol.name().ok();
-        let Some(place) = wanted.iter().position(|one| Some(*one) == name) else {
+        let Some(place) = NAMES.iter().position(|one| Some(*one) == name) else {
             continue;
         };
-        found[place] = file_offset(object, symbol.address());
+        found[place] = Some(symbol.address());
         if found.iter().all(Option::is_some) {
             break;
         }
     }
-    Some([found[0]?, found[1]?])
+    found
 }
 
 /// Most bytes of the runtime's table that are read.
 const TABLE_MAX_BYTES: u64 = 256 << 20;
-/// How a function begins that looks whether its stack is large enough (`cmd/internal/obj/x86`, `stacksplit`): with
-/// `cmp rsp, [r14+16]`, or with `lea r12, [rsp-n]` before. A probe anywhere else would break the program.
-const PROLOGUES: [[u8; 4]; 3] = [
-    [0x49, 0x3B, 0x66, 0x10],
-    [0x4C, 0x8D, 0x64, 0x24],
-    [0x4C, 0x8D, 0xA4, 0x24],
-];
 
-fn by_runtime<'data>(object: &impl Object<'data>, wanted: [&str; 2]) -> Option<[u64; 2]> {
+fn by_runtime<'data>(object: &impl Object<'data>) -> Option<[Option<u64>; NAMES.len()]> {
     let table = object
         .section_by_name(".gopclntab")
         .or_else(|| object.section_by_name(".data.rel.ro.gopclntab"))
         .filter(|section| section.size() <= TABLE_MAX_BYTES)?;
     let names = FunctionNames::read(table.data().ok()?)?;
-    let text = object.section_by_name(".text")?;
     let start = match names.text {
-        0 => text.address(),
+        0 => object.section_by_name(".text")?.address(),
         start => start,
     };
-    let code = text.data().ok()?;
-    let mut offsets = [0; 2];
-    for (offset, entry) in offsets.iter_mut().zip(names.entries(wanted)?) {
-        let address = start.checked_add(entry)?;
-        let inside = usize::try_from(address.checked_sub(text.address())?).ok()?;
-        let begins = code.get(inside..inside.checked_add(4)?)?;
-        *offset = PROLOGUES
-            .iter()
-            .any(|prologue| prologue == begins)
-            .then(|| file_offset(object, address))??;
-    }
-    Some(offsets)
+    let entries = names.entries(NAMES)?;
+    Some(entries.map(|entry| start.checked_add(entry?)))
 }
 
 fn inline_version(bytes: &[u8]) -> Option<String> {
@@ -222,6 +276,23 @@ mod tests {
             assert_eq!(inline_version(&bytes[..cut]), None, "{cut}");
         }
         assert_eq!(inline_version(b"\xff Go buildinf:\x08\x00"), None);
+    }
+
+    #[test]
+    fn functions_are_recognised_by_how_they_begin() {
+        // The first register argument is RAX; any register may take the field.
+        for load in [[0x48, 0x8B, 0x48, 64], [0x4C, 0x8B, 0x50, 64]] {
+            assert!(begins_with_cleanup(load) && !begins_with_check(load));
+        }
+        // Another offset, another base, a narrower load.
+        for other in [
+            [0x48, 0x8B, 0x48, 72],
+            [0x48, 0x8B, 0x4B, 64],
+            [0x8B, 0x48, 64, 0],
+        ] {
+            assert!(!begins_with_cleanup(other), "{other:X?}");
+        }
+        assert!(begins_with_check([0x49, 0x3B, 0x66, 0x10]));
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl<'a> Following<'a> {
             Event::Connecting(_)
             | Event::Woken(_)
             | Event::Awaited(_)
+            | Event::Multiplexed(_)
             | Event::Addressed(_)
             | Event::ProcessStarted(_)
             | Event::ProcessEnded(_) => {}

@@ -224,7 +224,7 @@ impl Agent {
                 Order::SetBudget { connection, bytes } => self.capture.set_budget(connection, bytes, bytes),
                 Order::Ignore { connection } => self.capture.ignore(connection),
                 Order::SetProcess { pid, rule } => self.capture.set_process(pid, rule),
-                Order::WatchGo { pid, functions } => self.capture.watch_go(pid, functions),
+                Order::WatchGo { pid, functions } => self.capture.watch_go(pid, &functions),
                 Order::WatchPython { pid, program } => self.capture.watch_python(pid, &program),
                 Order::WatchJava { pid, carriers } => self.capture.watch_java(pid, &carriers),
                 Order::ForgetProcess { pid } => self.capture.forget_process(pid),
@@ -278,7 +278,8 @@ impl Agent {
 
     fn snapshot(&mut self) -> Snapshot {
         let mut counters = self.pipeline.report();
-        counters.push(("go_programs_not_followed", self.capture.go_turned_away()));
+        let go = self.pipeline.gos_unknown() + self.capture.go_turned_away();
+        counters.push(("go_programs_not_followed", go));
         let python = self.pipeline.pythons_unknown() + self.capture.python_turned_away();
         counters.push(("python_programs_not_followed", python));
         let java = self.pipeline.javas_unknown() + self.capture.java_turned_away();

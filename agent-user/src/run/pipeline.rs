@@ -46,6 +46,8 @@ pub struct Pipeline {
     settings: Settings,
     pythons: Pythons,
     javas: Javas,
+    /// Go programs with a function that is not as it is known.
+    gos_unknown: u64,
     decisions: Vec<Decision>,
     orders: Vec<Order>,
     pub ledger: Ledger,
@@ -73,6 +75,7 @@ impl Pipeline {
             },
             pythons: Pythons::default(),
             javas: Javas::default(),
+            gos_unknown: 0,
             decisions: Vec::new(),
             orders: Vec::new(),
             ledger: Ledger::default(),
@@ -95,6 +98,7 @@ impl Pipeline {
             }
             Event::Woken(woken) => self.spans.linker.woken(&woken),
             Event::Awaited(awaited) => self.spans.linker.awaited(&awaited),
+            Event::Multiplexed(multiplexed) => self.spans.linker.multiplexed(&multiplexed),
             Event::Addressed(addressed) => {
                 if let Some(live) = self.connections.get_mut(addressed.connection) {
                     live.addressees.next(addressed.tid, addressed.to);
@@ -189,6 +193,7 @@ impl Pipeline {
             ("processes_unreadable", processes.processes_unreadable),
             ("spans_pending", self.spans.pending.len() as u64),
             ("link_waits_given_up", link.waits_given_up),
+            ("link_streams_not_met", link.streams_not_met),
             ("connections_of_unknown_protocol", self.notes.protocol_unknown),
             ("responses_without_request", self.notes.responses_without_request),
         ]

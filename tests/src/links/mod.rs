@@ -56,6 +56,8 @@ pub struct Ports {
     /// Of what stands behind the subject's first process (a gateway's application).
     pub inner: u16,
     pub leaf: u16,
+    /// Of a leaf that the subject has for itself.
+    pub own_leaf: u16,
 }
 
 /// Numbers in paths that one run may use; as many runs at once as there are such shares have numbers of their own.
@@ -78,6 +80,7 @@ pub fn measure(subject: &Subject, binaries: &Binaries, plan: &Plan) -> Result<Ou
         subject: free(24_500)?,
         inner: free(24_501)?,
         leaf: free(24_502)?,
+        own_leaf: free(24_503)?,
     };
     program::start_leaf(&mut stage, ports.leaf)?;
     subject.start(&mut stage, ports, plan.background)?;

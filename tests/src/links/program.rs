@@ -63,18 +63,42 @@ pub(super) fn stripped_go(name: &str) -> Result<PathBuf> {
 
 fn build_go(name: &str, suffix: &str, linking: &str) -> Result<PathBuf> {
     let binary = binaries()?.join(format!("links-go-{name}{suffix}"));
+    let mut build = go_build(linking, &binary)?;
+    build.current_dir(sources().join("go")).arg(format!("./{name}"));
+    finish(build)?;
+    Ok(binary)
+}
+
+/// Where Debian's packages put sources of Go.
+const PACKAGED_GO: &str = "/usr/share/gocode";
+
+/// The program that speaks gRPC, from packaged sources; stripped of its symbol table where `stripped`.
+pub(super) fn go_grpc(stripped: bool) -> Result<PathBuf> {
+    let (suffix, linking) = match stripped {
+        true => ("-stripped", "-s -w"),
+        false => ("", ""),
+    };
+    let binary = binaries()?.join(format!("links-go-grpc{suffix}"));
+    let mut build = go_build(linking, &binary)?;
+    build
+        .current_dir(sources().join("go-grpc"))
+        .arg(".")
+        .env("GO111MODULE", "off")
+        .env("GOPATH", PACKAGED_GO);
+    finish(build)?;
+    Ok(binary)
+}
+
+fn go_build(linking: &str, binary: &Path) -> Result<Command> {
     let mut build = Command::new(python_program("go")?);
     build
-        .current_dir(sources().join("go"))
         .args(["build", "-ldflags", linking, "-o"])
-        .arg(&binary)
-        .arg(format!("./{name}"))
+        .arg(binary)
         .env("GOTOOLCHAIN", "local")
         .env("GOPROXY", "off")
         .env("GOCACHE", tree::target().join("go-cache"))
         .env("CGO_ENABLED", "0");
-    finish(build)?;
-    Ok(binary)
+    Ok(build)
 }
 
 /// The directory with the compiled Java class.

@@ -1,12 +1,12 @@
 //! The subjects: what is started, how its requests look, what is watched. Adding one is a function and a row.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
 
 use super::Ports;
-use super::program::{go, java, loops_python, newer_java, pool, sources, stripped_go, tokio};
+use super::program::{go, go_grpc, java, loops_python, newer_java, pool, sources, stripped_go, tokio};
 use crate::service::{Gunicorn, Nginx, program};
 use crate::stage::{Signal, Stage};
 
@@ -39,6 +39,7 @@ struct Options {
 const SYNCHRONOUS: &[&str] = &["sequence", "sequence", "retry"];
 const PARALLEL: &[&str] = &["parallel"];
 const ALL: &[&str] = &["sequence", "sequence", "parallel", "retry"];
+const GRPC: &[&str] = &["sequence", "parallel", "retry", "stream", "cancel"];
 const PROXY: &[&str] = &["proxy"];
 const SERVICE: &[&str] = &["service = \"links-subject\""];
 /// Stands for [`service_name`] in those rules.
@@ -153,6 +154,19 @@ pub const SUBJECTS: &[Subject] = &[
     subject("go-stripped", Needs::Services, ALL, |stage, ports, options| {
         options.serve(stage, Command::new(stripped_go("server")?), ports)
     }),
+    subject("go-grpc", Needs::Services, GRPC, |stage, ports, options| {
+        start_go_grpc(stage, ports, options, false)
+    }),
+    subject(
+        "go-grpc-stripped",
+        Needs::Services,
+        GRPC,
+        |stage, ports, options| start_go_grpc(stage, ports, options, true),
+    ),
+    Subject {
+        hops: 2,
+        ..subject("go-grpc-server", Needs::Services, GRPC, go_grpc_server)
+    },
     Subject {
         select: &["executable = \"/usr/sbin/nginx\""],
         ..subject("nginx", Needs::Services, PROXY, nginx)
@@ -269,6 +283,48 @@ fn start_java(stage: &mut Stage, ports: Ports, options: &Options, runtime: PathB
         .arg(java()?)
         .args(["Service", how]);
     options.serve(stage, command, ports)
+}
+
+/// HTTP in, gRPC out.
+fn start_go_grpc(stage: &mut Stage, ports: Ports, options: &Options, stripped: bool) -> Result<()> {
+    let program = go_grpc(stripped)?;
+    start_grpc_leaf(stage, ports, &program)?;
+    let mut front = Command::new(&program);
+    front.arg("front").envs(behind(ports.own_leaf));
+    options.serve(stage, front, ports)
+}
+
+/// The same, and gRPC in between: two hops.
+fn go_grpc_server(stage: &mut Stage, ports: Ports, options: &Options) -> Result<()> {
+    let program = go_grpc(false)?;
+    start_grpc_leaf(stage, ports, &program)?;
+    let mut middle = Command::new(&program);
+    middle
+        .arg("middle")
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
+        .env("PORT", ports.inner.to_string())
+        .envs(behind(ports.own_leaf));
+    stage.start_server("middle", middle, Signal::Terminate, ports.inner)?;
+    let mut front = Command::new(&program);
+    front.arg("front").env("PASS", "1").envs(behind(ports.inner));
+    options.serve(stage, front, ports)
+}
+
+fn start_grpc_leaf(stage: &mut Stage, ports: Ports, program: &Path) -> Result<()> {
+    let mut leaf = Command::new(program);
+    leaf.arg("leaf")
+        .env("PORT", ports.own_leaf.to_string())
+        .env("OTEL_SERVICE_NAME", "links-grpc-leaf");
+    stage.start_server("grpc-leaf", leaf, Signal::Terminate, ports.own_leaf)?;
+    Ok(())
+}
+
+/// What a program that speaks gRPC calls, and that it may try again, which versions before 1.40 are asked for.
+fn behind(port: u16) -> [(&'static str, String); 2] {
+    [
+        ("BEHIND", format!("127.0.0.1:{port}")),
+        ("GRPC_GO_RETRY", "on".to_owned()),
+    ]
 }
 
 fn nginx(stage: &mut Stage, ports: Ports, _: &Options) -> Result<()> {

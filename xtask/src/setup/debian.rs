@@ -37,6 +37,11 @@ const PACKAGES: &[(Group, &str, Sign)] = &[
     (Group::Services, "nodejs", Sign::Program("node")),
     (Group::Services, "npm", Sign::Program("npm")),
     (Group::Services, "default-jdk-headless", Sign::Program("javac")),
+    (
+        Group::Services,
+        "golang-google-grpc-dev",
+        Sign::Versioned("/usr/share/gocode/src", "google.golang.org", "grpc/version.go"),
+    ),
     (Group::Browser, "chromium", Sign::Program("chromium")),
     (Group::Bench, "valgrind", Sign::Program("valgrind")),
     (Group::Bench, "wrk", Sign::Program("wrk")),

@@ -2,6 +2,7 @@ mod answering;
 mod bounds;
 mod headers;
 mod loops;
+mod multiplexing;
 mod tasks;
 mod waking;
 

@@ -39,8 +39,8 @@ impl<'data> FunctionNames<'data> {
         })
     }
 
-    /// Entries of these functions, from the start of the text; `None` where any is missing.
-    pub(super) fn entries<const N: usize>(&self, wanted: [&str; N]) -> Option<[u64; N]> {
+    /// Entries of these functions, from the start of the text, as far as they are there; `None` for a damaged table.
+    pub(super) fn entries<const N: usize>(&self, wanted: [&str; N]) -> Option<[Option<u64>; N]> {
         let mut found = [None; N];
         for at in 0..self.count.min(self.functions.len() / ENTRY) {
             let entry = half(self.functions, at * ENTRY)?;
@@ -56,11 +56,7 @@ impl<'data> FunctionNames<'data> {
                 break;
             }
         }
-        let mut entries = [0; N];
-        for (entry, found) in entries.iter_mut().zip(found) {
-            *entry = found?;
-        }
-        Some(entries)
+        Some(found)
     }
 
     fn position(&self, name: usize, wanted: &[&str]) -> Option<usize> {
@@ -127,8 +123,11 @@ mod tests {
         let bytes = table(&[(0, "main.main"), (0x40, "main.main.func1"), (0x99, "main.mai")]);
         let names = FunctionNames::read(&bytes).unwrap();
         assert_eq!(names.text, 0x40_1000);
-        assert_eq!(names.entries(["main.mai", "main.main.func1"]), Some([0x99, 0x40]));
-        assert_eq!(names.entries(["main.main", "main.other"]), None);
+        assert_eq!(
+            names.entries(["main.mai", "main.main.func1"]),
+            Some([Some(0x99), Some(0x40)])
+        );
+        assert_eq!(names.entries(["main.main", "main.other"]), Some([Some(0), None]));
     }
 
     #[test]

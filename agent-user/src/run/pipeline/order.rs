@@ -24,7 +24,7 @@ pub enum Order {
         pid: u32,
         rule: ProcessRule,
     },
-    /// Sees for whom the connections of a Go program's HTTP client write.
+    /// Sees for whom the connections of a Go program's clients write, and which goroutine serves a stream.
     WatchGo {
         pid: u32,
         functions: GoFunctions,

@@ -13,6 +13,11 @@ impl Pipeline {
         }
     }
 
+    /// Go programs with a function that does not begin as it is known to.
+    pub fn gos_unknown(&self) -> u64 {
+        self.gos_unknown
+    }
+
     /// The process ended, or became another program.
     pub(super) fn forget_program(&mut self, pid: u32) {
         self.directory.forget(pid);
@@ -48,7 +53,10 @@ impl Pipeline {
             && is_go
             && let Some(functions) = self.directory.go_functions(pid)
         {
-            self.order(Order::WatchGo { pid, functions });
+            self.gos_unknown += u64::from(functions.has_unknown);
+            if functions.has_any() {
+                self.order(Order::WatchGo { pid, functions });
+            }
         }
     }
 }
