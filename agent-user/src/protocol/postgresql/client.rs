@@ -17,6 +17,8 @@ const NAME_MAX_BYTES: usize = 256;
 #[derive(Default)]
 pub(super) struct Round {
     bytes: u64,
+    /// The latest frame was a Flush.
+    pub(super) flushed: bool,
     /// The statement of a Parse or Describe that nothing ran yet, and which of the two it was.
     unexecuted: Option<Unexecuted>,
 }
@@ -49,7 +51,7 @@ impl PostgreSql {
         }
         let visible = wanted.min(bytes.len());
         let body = &bytes[HEAD_BYTES..visible];
-        self.note_new_round();
+        self.note_new_round(head.kind);
         match head.kind {
             b'Q' => self.query(head, body, visible),
             b'P' => self.parse_frame(head, body),
@@ -187,7 +189,10 @@ impl PostgreSql {
         if sync {
             self.push(Owed::Sync, false);
         }
-        self.round = super::Round::default();
+        self.round = Round {
+            flushed: !sync,
+            ..Round::default()
+        };
         reported.unwrap_or(Step::Consumed(HEAD_BYTES))
     }
 

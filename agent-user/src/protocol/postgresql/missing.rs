@@ -38,32 +38,36 @@ impl PostgreSql {
         true
     }
 
-    /// The client begins something new: a client that waits for its answers has seen those that are missing here.
-    pub(super) fn note_new_round(&mut self) {
-        let over = self
-            .pending
-            .back()
-            .is_some_and(|last| matches!(last.owed, Owed::Sync | Owed::Query | Owed::Call));
-        if self.answer.lost && over && self.answer.rounds_over == 0 && !self.answer.copy_in {
-            self.answer.rounds_over = 1;
+    /// The client sends a frame: one that waits for its answers, and goes on to something new, has seen those that are
+    /// missing here. Where it sent a Flush it waited for what was asked so far.
+    pub(super) fn note_new_round(&mut self, kind: u8) {
+        let flushed = std::mem::take(&mut self.round.flushed);
+        // Copy data, its end, and what the server ignores meanwhile.
+        let is_copy =
+            matches!(kind, b'd' | b'c' | b'f') || (matches!(kind, b'S' | b'H') && self.answer.copy_in);
+        let asked = self.pending.back();
+        let over =
+            flushed || asked.is_some_and(|last| matches!(last.owed, Owed::Sync | Owed::Query | Owed::Call));
+        if self.answer.lost && over && !is_copy && self.answer.over == 0 {
+            self.answer.over = self.pending.len();
         }
     }
 
-    /// Ends what is left of a round whose end was not seen.
-    pub(super) fn close_unseen_round(&mut self) -> Option<Step> {
-        while self.answer.rounds_over > 0 {
+    /// Ends what was answered in bytes that are missing.
+    pub(super) fn close_unseen(&mut self) -> Option<Step> {
+        while self.answer.over > 0 {
+            self.answer.over -= 1;
             let Some(first) = self.pending.pop_front() else {
                 break;
             };
             if matches!(first.owed, Owed::Sync | Owed::Query | Owed::Call) {
-                self.answer.rounds_over = 0;
                 self.leave_round();
             }
             if first.exchange {
                 return Some(self.unseen());
             }
         }
-        self.answer.rounds_over = 0;
+        self.answer.over = 0;
         None
     }
 
@@ -121,5 +125,84 @@ impl PostgreSql {
         let held = self.answer.held.remove(0);
         (self.answer.rows, self.answer.affected, self.answer.fault) = (held.rows, held.affected, held.fault);
         Some(self.respond(0, &held.tag))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::protocol::scripted::{Turn, client, play, server};
+
+    fn frames(frames: &[(u8, &[u8])]) -> Vec<u8> {
+        let frame = |(kind, body): &(u8, &[u8])| {
+            [&[*kind][..], &(body.len() as u32 + 4).to_be_bytes(), body].concat()
+        };
+        frames.iter().flat_map(frame).collect()
+    }
+
+    fn played(turns: Vec<Turn>) -> Vec<String> {
+        let ready = frames(&[(b'R', &[0; 4]), (b'Z', b"I")]);
+        let mut whole = vec![client(b"\0\0\0\x10\0\x03\0\0user\0u\0\0"), server(ready)];
+        whole.extend(turns);
+        play(&whole, true, usize::MAX).lines
+    }
+
+    const SELECT: &[(u8, &[u8])] = &[(b'C', b"SELECT 1\0"), (b'Z', b"I")];
+
+    /// As asyncpg does: what a Flush brings is waited for.
+    #[test]
+    fn what_was_asked_before_a_flush_is_answered_when_the_client_goes_on() {
+        let turns = vec![
+            client(frames(&[
+                (b'P', b"s\0SELECT a\0\0\0"),
+                (b'D', b"Ss\0"),
+                (b'H', b""),
+            ])),
+            server(frames(&[(b'1', b""), (b'n', b"")])).captured(1),
+            client(frames(&[(b'Q', b"SELECT b\0")])),
+            server(frames(SELECT)),
+            client(frames(&[
+                (b'P', b"t\0SELECT c\0\0\0"),
+                (b'D', b"St\0"),
+                (b'H', b""),
+            ])),
+            server(frames(&[(b'1', b""), (b'n', b"")])).captured(1),
+            client(frames(&[
+                (b'B', b"\0t\0\0\0\0\0\0\0"),
+                (b'E', b"\0\0\0\0\0"),
+                (b'S', b""),
+            ])),
+            server(frames(&[
+                (b'2', b""),
+                (b'E', b"C57014\0Mcanceled\0\0"),
+                (b'Z', b"I"),
+            ])),
+        ];
+        let lines = [
+            "PREPARE SELECT a ->  (lost)",
+            "SELECT SELECT b -> SELECT 1",
+            "PREPARE SELECT c ->  (lost)",
+            "SELECT SELECT c -> 57014 !canceled",
+        ];
+        assert_eq!(played(turns), lines);
+    }
+
+    /// The data may be sent before the server asked for it.
+    #[test]
+    fn a_copy_whose_end_was_missed_ends_with_the_next_statement() {
+        let turns = vec![
+            client(frames(&[
+                (b'Q', b"COPY t FROM STDIN\0"),
+                (b'd', b"1\n"),
+                (b'c', b""),
+            ])),
+            server(frames(&[(b'G', &[0, 0, 1, 0, 0])])),
+            server(frames(&[(b'C', b"COPY 1\0"), (b'Z', b"I")])).captured(1),
+            client(frames(&[(b'Q', b"SELECT b\0")])),
+            server(frames(SELECT)),
+        ];
+        assert_eq!(
+            played(turns),
+            ["COPY COPY t FROM STDIN ->  (lost)", "SELECT SELECT b -> SELECT 1"]
+        );
     }
 }

@@ -40,14 +40,14 @@ pub(super) struct Answer {
     /// Joined in the middle: what was sent before may be answered first. Until the first ReadyForQuery results are held.
     pub(super) unproven: bool,
     pub(super) held: Vec<HeldResult>,
-    /// Rounds whose end must lie in the missing bytes, because the client went on.
-    pub(super) rounds_over: usize,
+    /// So many of the oldest frames were answered in the missing bytes, because the client went on.
+    pub(super) over: usize,
 }
 
 impl PostgreSql {
     /// The frame at the front of `bytes`, or what is owed before it.
     pub(super) fn server_frame(&mut self, bytes: &[u8]) -> Step {
-        if let Some(step) = self.close_unseen_round() {
+        if let Some(step) = self.close_unseen() {
             return step;
         }
         if bytes.is_empty() {
