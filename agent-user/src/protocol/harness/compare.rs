@@ -1,6 +1,34 @@
 //! Whether what came of a conversation is what it is known to hold.
 
+use crate::protocol::Side;
 use crate::protocol::recording::Conversation;
+
+/// When a request was answered.
+pub(super) struct Answer {
+    pub(super) sender: Side,
+    /// Byte position of the request in its direction.
+    pub(super) position: u64,
+    pub(super) at_ns: (u64, u64),
+    pub(super) line: String,
+}
+
+/// With bytes missing, and every other at its time: a request seen answered is answered when it was in the whole
+/// conversation. Of several at one position any will do.
+pub(super) fn assert_same_answers(name: &str, whole: &[Answer], partial: &[Answer], how: &str) {
+    for answer in partial {
+        let (begin_ns, _) = answer.at_ns;
+        let mut of_request = whole
+            .iter()
+            .filter(|known| (known.sender, known.position) == (answer.sender, answer.position))
+            .peekable();
+        let is_unknown = of_request.peek().is_none();
+        assert!(
+            is_unknown || of_request.any(|known| known.at_ns.0 <= begin_ns && begin_ns <= known.at_ns.1),
+            "{name}: {how}: answered at {begin_ns} ns, as another request was: {}",
+            answer.line
+        );
+    }
+}
 
 /// Every answered exchange among `lines` is a known one, each at most as often as it is known; those that may come
 /// of missing bytes as often as they like.
@@ -59,4 +87,22 @@ fn fields(line: &str) -> Option<(&str, &str, &str)> {
         &line[begin..end],
         line.get(status + separator.len() - 1..).unwrap_or(""),
     ))
+}
+
+#[test]
+#[should_panic(expected = "as another request was")]
+fn an_answer_of_another_time_is_another_ones() {
+    let answer = |position, begin_ns| Answer {
+        sender: Side::Client,
+        position,
+        at_ns: (begin_ns, begin_ns + 1),
+        line: String::new(),
+    };
+    assert_same_answers(
+        "",
+        &[answer(0, 10), answer(5, 20)],
+        &[answer(0, 10), answer(5, 21)],
+        "",
+    );
+    assert_same_answers("", &[answer(0, 10), answer(5, 20)], &[answer(0, 20)], "");
 }

@@ -7,6 +7,7 @@
 //! - with the roles of the two ends unknown: the same;
 //! - joined at each turn, with each turn missing wholly or but for its beginning, and cut off at every byte: no
 //!   answered exchange that is not known (never wrong; fewer is right);
+//! - with each turn missing: no answered exchange whose answer is another one's, even where both read the same;
 //! - changed at random (with a fixed seed): no panic, no endless loop;
 //! - memory: never more than a constant beyond a small multiple of what was shown.
 //!
@@ -25,7 +26,7 @@ use crate::exchange::{Ending, Exchange, Flow, FlowStart, Sink};
 use crate::protocol::recording::{self, Conversation};
 use crate::protocol::{Outcome, Protocol, Settings, Side};
 
-use compare::assert_no_other;
+use compare::{Answer, assert_no_other, assert_same_answers};
 
 /// Splits, cuts and joins are tried at each of so many places of a conversation, evenly spread; at every one where it
 /// is shorter.
@@ -87,7 +88,9 @@ fn load(protocol: Protocol) -> Vec<Conversation> {
 /// Runs one conversation through all checks.
 pub(crate) fn check_conversation(conversation: &Conversation) {
     let name = &conversation.name;
-    let whole = Run::of(conversation).play();
+    let seen_whole = Run::of(conversation).seen();
+    let answers = seen_whole.answers();
+    let whole = seen_whole.lines();
     assert_eq!(whole, conversation.known_lines(), "{name}: shown whole");
     if !conversation.datagram {
         splits(conversation);
@@ -125,11 +128,9 @@ pub(crate) fn check_conversation(conversation: &Conversation) {
                 lossy_turn: Some((turn, keep)),
                 ..Run::of(conversation)
             };
-            assert_no_other(
-                conversation,
-                &gap.play(),
-                &format!("all but {keep} bytes of turn {turn} missing"),
-            );
+            let (how, seen) = (format!("all but {keep} bytes of turn {turn} missing"), gap.seen());
+            assert_same_answers(name, &answers, &seen.answers(), &how);
+            assert_no_other(conversation, &seen.lines(), &how);
         }
     }
     for end in places(conversation.total_bytes()) {
@@ -276,6 +277,9 @@ struct Finished {
     carrier: Protocol,
     /// Of the request, in its direction.
     position: u64,
+    sender: Side,
+    /// When the response began and ended, where it is whole.
+    answered_ns: Option<(u64, u64)>,
     line: String,
 }
 
@@ -290,16 +294,31 @@ impl Sink for Seen {
 
     fn finished(&mut self, exchange: Box<Exchange>) {
         let (number, carrier, position) = (exchange.number, exchange.carrier, exchange.request_position);
+        let answered_ns = exchange.response_start_ns.zip(exchange.response_end_ns);
         self.finished.push(Finished {
             number,
             carrier,
             position,
+            sender: exchange.sender,
+            answered_ns: answered_ns.filter(|_| exchange.ending == Ending::Answered),
             line: line(&exchange),
         });
     }
 }
 
 impl Seen {
+    fn answers(&self) -> Vec<Answer> {
+        let answer = |seen: &Finished| {
+            seen.answered_ns.map(|at_ns| Answer {
+                sender: seen.sender,
+                position: seen.position,
+                at_ns,
+                line: seen.line.clone(),
+            })
+        };
+        self.finished.iter().filter_map(answer).collect()
+    }
+
     fn lines(mut self) -> Vec<String> {
         self.finished.sort_by_key(|seen| seen.number);
         self.finished.into_iter().map(|seen| seen.line).collect()
