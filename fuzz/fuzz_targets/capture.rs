@@ -2,26 +2,20 @@
 
 #![no_main]
 
-use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use clap::Parser;
 use libfuzzer_sys::fuzz_target;
-use spanhound_agent::replay::{self, ReplayArgs};
+use spanhound_agent::replay::{self, Format, ReplayArgs};
 
-#[derive(Parser)]
-struct Arguments {
-    #[command(flatten)]
-    replay: ReplayArgs,
-}
-
-/// In memory, so that a run costs no disk.
-static FILE: LazyLock<PathBuf> =
-    LazyLock::new(|| PathBuf::from(format!("/dev/shm/spanhound-fuzz-{}.pcap", std::process::id())));
+/// The file is in memory, so that a run costs no disk.
+static ARGUMENTS: LazyLock<ReplayArgs> = LazyLock::new(|| ReplayArgs {
+    file: format!("/dev/shm/spanhound-fuzz-{}.pcap", std::process::id()).into(),
+    format: Format::Json,
+    server_port: Vec::new(),
+});
 
 fuzz_target!(|input: &[u8]| {
-    let arguments = Arguments::try_parse_from(["fuzz".as_ref(), FILE.as_os_str()]);
-    if let (Ok(arguments), Ok(())) = (arguments, std::fs::write(&*FILE, input)) {
-        let _ = replay::run(&arguments.replay, &mut Vec::new(), &mut Vec::new());
+    if std::fs::write(&ARGUMENTS.file, input).is_ok() {
+        let _ = replay::run(&ARGUMENTS, &mut Vec::new(), &mut Vec::new());
     }
 });
