@@ -1,5 +1,5 @@
-// A Node service whose requests call the leaf, with callbacks or with promises.
-// Paths are /keep|close/PATTERN/item/NUMBER; `node service.js callbacks|promises|fetch`.
+// A Node service whose requests call the leaf, with callbacks or with promises, or ask a database.
+// Paths are /keep|close/PATTERN/item/NUMBER; `node service.js callbacks|promises|fetch|postgresql`.
 'use strict';
 
 const http = require('node:http');
@@ -48,7 +48,46 @@ async function fetched(keep, path) {
   return answer.status;
 }
 
+let database;
+const failed = new Set();
+
+// Statements wait for one of a pool's few connections; `close` takes each connection away after one statement.
+function openDatabase() {
+  const { Pool } = require('pg');
+  const connectionString = process.env.DATABASE;
+  const once = new Pool({ connectionString, max: 20, maxUses: 1 });
+  return { kept: new Pool({ connectionString, max: 10 }), once };
+}
+
+async function asked(keep, path) {
+  const [, what, , number] = path.split('/');
+  const fails = what === 'flaky' && !failed.has(number);
+  failed.add(number);
+  const seconds = (Math.random() * 0.006).toFixed(4);
+  const statement = `SELECT 1 / ${fails ? 0 : 1} AS n${number}, pg_sleep(${seconds}) AS ${what}`;
+  try {
+    await (keep ? database.kept : database.once).query(statement);
+    return 200;
+  } catch (error) {
+    if (!fails) throw error;
+    return 503;
+  }
+}
+
+let shared = null;
+
 const promises = (call) => ({
+  // Who finds nobody asking asks; the others wait for that answer, and have it before who asked has put it away.
+  async shared(keep, item) {
+    if (shared) {
+      await shared;
+      return;
+    }
+    shared = call(keep, '/stock' + item);
+    await shared;
+    shared = null;
+    await new Promise(setImmediate);
+  },
   async sequence(keep, item) {
     await call(keep, '/stock' + item);
     await call(keep, '/price' + item);
@@ -62,7 +101,8 @@ const promises = (call) => ({
 });
 
 const style = process.argv[2];
-const asynchronous = style === 'fetch' ? promises(fetched) : promises(promised);
+const asynchronous = promises({ fetch: fetched, postgresql: asked }[style] ?? promised);
+if (style === 'postgresql') database = openDatabase();
 
 const server = http.createServer((request, answer) => {
   const [, mode, pattern, ...rest] = request.url.split('/');

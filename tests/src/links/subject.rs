@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::Ports;
 use super::program::{go, go_grpc, java, loops_python, newer_java, pool, sources, stripped_go, tokio};
-use crate::service::{Gunicorn, Nginx, program};
+use crate::service::{Gunicorn, Nginx, Postgresql, node_modules, program};
 use crate::stage::{Signal, Stage};
 
 /// What must be installed.
@@ -41,6 +41,8 @@ const PARALLEL: &[&str] = &["parallel"];
 const ALL: &[&str] = &["sequence", "sequence", "parallel", "retry"];
 const GRPC: &[&str] = &["sequence", "parallel", "retry", "stream", "cancel"];
 const PROXY: &[&str] = &["proxy"];
+/// Of several requests at once one makes a call, and all wait for its answer.
+const SHARED: &[&str] = &["shared"];
 const SERVICE: &[&str] = &["service = \"links-subject\""];
 /// Stands for [`service_name`] in those rules.
 pub(super) const SERVICE_NAME: &str = "links-subject";
@@ -118,6 +120,25 @@ pub const SUBJECTS: &[Subject] = &[
     subject("node-fetch", Needs::Services, ALL, |stage, ports, options| {
         node(stage, ports, options, "fetch")
     }),
+    subject("node-shared", Needs::Services, SHARED, |stage, ports, options| {
+        node(stage, ports, options, "promises")
+    }),
+    subject(
+        "node-postgresql",
+        Needs::Services,
+        ALL,
+        |stage, ports, options| {
+            let postgresql = Postgresql::start(stage, ports.inner)?;
+            let database = format!("postgresql://shop@127.0.0.1:{}/postgres", postgresql.port);
+            let mut command = Command::new(program("node")?);
+            command
+                .arg(sources().join("service.js"))
+                .arg("postgresql")
+                .env("NODE_PATH", node_modules())
+                .env("DATABASE", database);
+            options.serve(stage, command, ports)
+        },
+    ),
     subject(
         "java-pool",
         Needs::Services,
@@ -221,9 +242,10 @@ impl Subject {
         format!("/{mode}/{}/item/{number}", self.pattern(number))
     }
 
-    /// Calls that one request makes, of all servers it passes.
+    /// Calls that one request makes at least, of all servers it passes.
     pub(super) fn calls(&self, number: u64) -> u64 {
         let own = match self.pattern(number) {
+            "shared" => 0,
             "proxy" => 1,
             "parallel" => 3,
             _ => 2,
