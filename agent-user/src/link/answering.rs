@@ -8,7 +8,7 @@
 //! request. Deliberately absent: where other threads write what one has read.
 
 use super::hint::{Witness, hint};
-use super::inference::Hint;
+use super::inference::{Hint, Pointing};
 use super::ladder::Link;
 use super::linker::Linker;
 use super::record::Parent;
@@ -95,24 +95,26 @@ impl Linker {
         let before = exchange.hint;
         let others_before = exchange.hint_others as usize;
         let witnesses = exchange.pointed.witnesses();
+        // Whether a pool had the connection may not be known yet.
+        let settled = !exchange.pointed.pace.may_be_pooled();
         let pointed = hint(request, by, others);
         let first = before.map(|(one, first)| hint(one, first, others_before));
-        for (one, by) in witnesses.filter(|witness| Some(*witness) != before) {
-            self.inferring
-                .hints_compared(pid, [&hint(one, by, others_before), &pointed]);
-        }
-        self.inferring.call_hinted(pid, call, pointed);
-        let proven = match &first {
-            Some(first) if first.request == request.0 => self.inferring.hints_agree(pid, [first, &pointed]),
-            Some(first) => self.inferring.hint_outweighs(pid, &pointed, first),
-            None => self.inferring.hint_proven(pid, &pointed),
+        let mut said = Pointing {
+            later: Some(pointed),
+            ..Pointing::default()
         };
+        for (place, (one, by)) in said.made.iter_mut().zip(witnesses) {
+            *place = Some(hint(one, by, others_before));
+        }
+        self.inferring.call_hinted(pid, call, pointed, settled);
+        let told = self.inferring.hints_tell(pid, &said);
+        let proven = told.filter(|(told, _)| *told == request.0);
         let odds = |hint: &Hint| self.inferring.hint_log_odds(pid, hint);
         let stays = first.is_some_and(|first| first.request == request.0 || odds(&first) >= odds(&pointed));
         if !stays && let Some(exchange) = self.exchanges.get_mut(&call) {
             (exchange.hint, exchange.hint_others) = (Some((request, by)), others as u32);
         }
-        let Some(probability) = proven else {
+        let Some((_, probability)) = proven else {
             return !stays || first.is_some_and(|first| first.request == request.0);
         };
         let kept = before.filter(|(one, _)| *one == request);

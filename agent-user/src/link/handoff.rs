@@ -10,8 +10,10 @@ use smallvec::SmallVec;
 use super::hint::Witness;
 use super::ladder::Link;
 use super::linker::Linker;
-use super::order::{Kind, Order};
+use super::order::{CONNECTS, Kind, Order};
 use super::record::{Background, Parent, Step};
+use super::segment::Read;
+use super::thread::Worker;
 use super::{ExchangeId, Method, Seen};
 use crate::event::{Actor, TimeNs};
 
@@ -19,8 +21,6 @@ use crate::event::{Actor, TimeNs};
 const UNPLACED_MAX: usize = 256;
 /// Names of background calls remembered for a process.
 const BACKGROUND_MAX: usize = 32;
-/// What making a connection is called in an order. No call has such a name.
-pub(super) const CONNECTS: &str = "\0connects";
 /// Steps of one request that are remembered.
 const STEPS_MAX: usize = 32;
 
@@ -34,13 +34,14 @@ impl Linker {
         let process = self.process(actor.pid);
         let mut turns = process.turns;
         let loops = process.order.is_some();
+        let place = self.turn_to_answer(request, actor);
         let work = self.thread(actor, time_ns);
-        let upon = work.segment.current(turns).filter(|current| current.read.fresh);
+        let upon = work.segment.at(place).filter(|current| current.read.fresh);
         let upon = upon.and_then(|current| {
             let alone = current.alone;
             Some((current.read.answers?, Witness::Answer { alone }))
         });
-        work.segment.answered(request, &mut turns);
+        work.segment.answered(request, place, &mut turns);
         let calls = match (loops, work.interleaves) {
             (true, false) => std::mem::take(&mut work.unplaced),
             _ => Vec::new(),
@@ -85,6 +86,22 @@ impl Linker {
         if !work.interleaves && work.unplaced.len() < UNPLACED_MAX {
             work.unplaced.push(call);
         }
+    }
+
+    /// The place in the thread's segment of what a call made now is made upon.
+    pub(super) fn turn_to_call(&self, actor: Actor) -> Option<usize> {
+        let process = self.processes.get(&actor.pid)?;
+        let work = self.threads.get(Worker::thread(actor))?;
+        work.segment
+            .turn_to_call(process.turns, |read| process.leads_to_call(read))
+    }
+
+    /// The same of what the request is answered upon now.
+    fn turn_to_answer(&self, request: ExchangeId, actor: Actor) -> Option<usize> {
+        let process = self.processes.get(&actor.pid)?;
+        let work = self.threads.get(Worker::thread(actor))?;
+        let leads = |read: &Read| process.leads_to_call(read);
+        work.segment.turn_to_answer(request, process.turns, leads)
     }
 
     /// From now on the order of what the process reads is kept.
@@ -137,6 +154,13 @@ impl Linker {
     pub(super) fn made(&mut self, request: ExchangeId, call: &str, pid: u32) {
         if let Some(order) = self.order(pid) {
             order.made(request, call);
+        }
+    }
+
+    /// The request connects for a call, as far as that is known.
+    pub(super) fn connects(&mut self, request: ExchangeId, pid: u32) {
+        if let Some(order) = self.order(pid) {
+            order.connects(request);
         }
     }
 

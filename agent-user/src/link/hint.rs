@@ -5,9 +5,9 @@
 //! Deliberately absent: how far to believe a hint; inference counts that.
 
 use super::connecting::Cause;
-use super::handoff::CONNECTS;
 use super::inference::{FinishedCall, Hint};
 use super::linker::Linker;
+use super::order::CONNECTS;
 use super::record::{Exchange, Parent};
 use super::segment::Current;
 use super::thread::Worker;
@@ -58,6 +58,11 @@ impl Pace {
     /// The act was to connect.
     pub(super) fn connects(self) -> bool {
         self.0 >= CONNECTS_FROM
+    }
+
+    /// The act was to connect, and whether a pool has the connection is not known.
+    pub(super) fn may_be_pooled(self) -> bool {
+        (CONNECTS_FROM..CLOSED_FROM).contains(&self.0)
     }
 
     /// The connection had one call and no other, so no pool had it.

@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 
 use super::ExchangeId;
-use super::inference::{Answer, Engine, FinishedCall, Hint, Parameters};
+use super::inference::{Answer, Engine, FinishedCall, Hint, Parameters, Pointing};
 use crate::event::TimeNs;
 
 struct Running {
@@ -88,32 +88,15 @@ impl Inferring {
         }
     }
 
-    /// How probable the hint is, where such hints have proven right.
-    pub(super) fn hint_proven(&self, pid: u32, hint: &Hint) -> Option<f32> {
-        self.engines.get(&pid)?.engine.hint_proven(hint)
-    }
-
-    /// How probable what two hints point at is, where that has proven right.
-    pub(super) fn hints_agree(&self, pid: u32, hints: [&Hint; 2]) -> Option<f32> {
-        self.engines.get(&pid)?.engine.hints_agree(hints)
-    }
-
-    /// Two hints on one call agree, or do not.
-    pub(super) fn hints_compared(&mut self, pid: u32, hints: [&Hint; 2]) {
-        if let Some(running) = self.engines.get_mut(&pid) {
-            running.engine.hints_compared(hints);
-        }
-    }
-
-    /// How probable a hint is against which another one speaks, where that has proven right.
-    pub(super) fn hint_outweighs(&self, pid: u32, hint: &Hint, against: &Hint) -> Option<f32> {
-        self.engines.get(&pid)?.engine.hint_outweighs(hint, against)
+    /// What the hints on one call tell, and how probable that is, where such hints have proven right.
+    pub(super) fn hints_tell(&self, pid: u32, said: &Pointing) -> Option<(u64, f32)> {
+        self.engines.get(&pid)?.engine.hints_tell(said)
     }
 
     /// Something points at a request that may have made a call which is over.
-    pub(super) fn call_hinted(&mut self, pid: u32, call: ExchangeId, hint: Hint) {
+    pub(super) fn call_hinted(&mut self, pid: u32, call: ExchangeId, hint: Hint, settled: bool) {
         if let Some(running) = self.engines.get_mut(&pid) {
-            running.engine.call_hinted(call.0, hint);
+            running.engine.call_hinted(call.0, hint, settled);
         }
     }
 

@@ -192,7 +192,10 @@ fn by_thread(
         return (None, None);
     };
     let owner = match cause {
-        None => work.segment.owner(process.turns),
+        None => work
+            .segment
+            .at(linker.turn_to_call(call.actor))
+            .and_then(|current| current.read.owner),
         Some(Cause::Seen(begun)) => begun.owner,
         Some(Cause::Unseen | Cause::Used(_)) => None,
     };
@@ -222,6 +225,10 @@ fn by_thread(
         }
         [one] if (open.len() == 1 || process.keeps_threads()) && !is_background(linker, call) => {
             Some(Link::inferred(*one, Method::Thread, 0.9))
+        }
+        // It waits for what it has asked others to do, and calls for nobody else meanwhile.
+        [one] if process.style == Style::Learned && process.readers_answer() && !work.shared => {
+            Some(Link::inferred(*one, Method::Thread, 0.98))
         }
         _ => None,
     };

@@ -221,6 +221,9 @@ impl Linker {
                 let alone = actor.thread() == opener.thread();
                 let process = self.process(opener.pid);
                 process.note_stay(alone);
+                if process.open.len() > 1 {
+                    process.note_answerer(alone);
+                }
                 if alone {
                     process.faithful = process.faithful.saturating_add(1);
                 } else if actor.tid != 0 && opener.goroutine == 0 {
@@ -265,6 +268,7 @@ impl Linker {
         work.segment.identified(seen.id, seen.time_ns);
         work.served = true;
         work.interleaves |= interleaved;
+        work.shared |= interleaved;
         let strayed = work.strayed;
         if actor.goroutine != 0 {
             self.goroutine(actor, seen.time_ns).open.push(seen.id);
@@ -293,15 +297,16 @@ impl Linker {
         // Calls made while a process starts tell nothing about how it serves.
         let serving = process.faithful > 0;
         let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
+        let place = self.turn_to_call(seen.actor);
         let work = self.thread(seen.actor, seen.time_ns);
         work.calls.push(seen.id);
         work.interleaves |= overlapping;
-        let read = Pointed::by_turn(work.segment.current(turns), false, seen.time_ns);
+        let read = Pointed::by_turn(work.segment.at(place), false, seen.time_ns);
         if direct {
             // One call a segment: what follows without another read was set off by something not seen, such as a timer.
             work.segment.end();
         } else if cause.is_none() {
-            work.segment.called(turns);
+            work.segment.called(place, turns);
         }
         let serves = !work.open.is_empty();
         work.strayed |= serving && !serves;

@@ -10,8 +10,12 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHasher};
+use smallvec::SmallVec;
 
 use super::ExchangeId;
+
+/// What making a connection is called in an order. No call has such a name.
+pub(super) const CONNECTS: &str = "\0connects";
 
 const WAITING_MAX: usize = 512;
 const KINDS_MAX: usize = 1_024;
@@ -107,20 +111,32 @@ impl Order {
         *most = (*most).max(count);
     }
 
+    /// Whether calls mostly follow upon what the request waits for now; `None` where no request like it was learned from.
+    pub(super) fn expects_call(&self, request: ExchangeId) -> Option<bool> {
+        let waiting = self.waiting.iter().rfind(|waiting| waiting.request == request)?;
+        self.most.get(&waiting.kind.request)?;
+        Some(self.expected_of(waiting).next().is_some())
+    }
+
+    /// What follows upon such waiting and was not done yet.
+    fn expected_of(&self, waiting: &Waiting) -> impl Iterator<Item = &Follow> {
+        let most = self.most.get(&waiting.kind.request).copied().unwrap_or(0);
+        let follows = self.follows.get(&waiting.kind).map_or(&[][..], |follows| follows);
+        follows.iter().filter(move |follow| {
+            let expected = follow.seen >= SEEN_MIN && follow.seen.saturating_mul(SHARE) >= most;
+            expected && !waiting.made.contains(&follow.name)
+        })
+    }
+
     /// The request whose turn it is to make such a call, and the one whose turn it is then.
     pub(super) fn turn(&self, call: &str, lane: u64) -> Option<(ExchangeId, Option<ExchangeId>)> {
         let name = hash(&call);
-        let (follows, most) = (&self.follows, &self.most);
         let due = |waiting: &Waiting| {
             if waiting.lane != lane {
                 return None;
             }
-            let most = most.get(&waiting.kind.request).copied().unwrap_or(0);
-            let calls = follows.get(&waiting.kind)?;
-            let follow = calls.iter().find(|follow| follow.name == name)?;
-            let expected = follow.seen >= SEEN_MIN && follow.seen.saturating_mul(SHARE) >= most;
-            let lag = follow.lag.min(LAG_MAX);
-            (expected && !waiting.made.contains(&name)).then_some(waiting.turn as f32 + lag)
+            let follow = self.expected_of(waiting).find(|follow| follow.name == name)?;
+            Some(waiting.turn as f32 + follow.lag.min(LAG_MAX))
         };
         let mut first: Option<(f32, ExchangeId)> = None;
         let mut second: Option<(f32, ExchangeId)> = None;
@@ -141,6 +157,22 @@ impl Order {
         }
         let (_, first) = first?;
         Some((first, second.map(|(_, second)| second)))
+    }
+
+    /// The request connects for a call, which is then made on that connection: where only one call can follow, it is not
+    /// expected elsewhere any more.
+    pub(super) fn connects(&mut self, request: ExchangeId) {
+        self.made(request, CONNECTS);
+        let connects = hash(&CONNECTS);
+        let at = self.waiting.iter().position(|waiting| waiting.request == request);
+        let Some(at) = at.filter(|at| self.waiting[*at].made.len() < NAMES_MAX) else {
+            return;
+        };
+        let calls = self.expected_of(&self.waiting[at]).map(|follow| follow.name);
+        let calls: SmallVec<[u64; NAMES_MAX]> = calls.filter(|name| *name != connects).collect();
+        if let [only] = calls[..] {
+            self.waiting[at].made.push(only);
+        }
     }
 
     /// The request has made such a call.
@@ -247,6 +279,25 @@ mod tests {
         order.waits(ExchangeId(3), direct, 8, 0);
         let turns: Vec<_> = (0..3).map(|_| order.take("GET /stock/#", 0)).collect();
         assert_eq!(turns, [2, 1, 3].map(|id| Some(ExchangeId(id))));
+    }
+
+    #[test]
+    fn whoever_connects_for_its_only_call_makes_it_there() {
+        let mut order = Order::default();
+        let page = Kind::of("GET /page/#", "", 0);
+        (0..3).for_each(|_| order.learn(page, "GET /stock/#", 0));
+        (0..3).for_each(|_| order.learn(page, CONNECTS, 0));
+        (1..=3).for_each(|id| order.waits(ExchangeId(id), page, 0, 0));
+        assert_eq!(order.expects_call(ExchangeId(1)), Some(true));
+        order.connects(ExchangeId(1));
+        assert_eq!(order.expects_call(ExchangeId(1)), Some(false));
+        assert_eq!(order.expects_call(ExchangeId(9)), None);
+        assert_eq!(order.take("GET /stock/#", 0), Some(ExchangeId(2)));
+        assert_eq!(order.take(CONNECTS, 0), Some(ExchangeId(2)));
+        // Of two calls that may follow it is not known for which one it connects.
+        (0..3).for_each(|_| order.learn(page, "GET /price/#", 0));
+        order.connects(ExchangeId(3));
+        assert_eq!(order.take("GET /stock/#", 0), Some(ExchangeId(3)));
     }
 
     #[test]

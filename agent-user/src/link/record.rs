@@ -6,7 +6,7 @@ use super::connecting::Begun;
 use super::ends::Handle;
 use super::hint::{Pointed, Witness};
 use super::order::{Kind, Order};
-use super::segment::Turns;
+use super::segment::{Read, Turns};
 use super::waking::Wakes;
 use super::{Confidence, ExchangeId, Method, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
@@ -118,6 +118,9 @@ pub(super) struct Process {
     pub(super) strayed: u32,
     /// Server exchanges read and answered by one thread that did nothing else meanwhile.
     pub(super) faithful: u32,
+    /// Of those answered while others were open: by the thread that had read them, and by another one.
+    pub(super) answered_by_reader: u32,
+    pub(super) answered_by_other: u32,
     /// The order of what it reads, once a call of it could not be placed.
     pub(super) order: Option<Box<Order>>,
     /// How its event loops take their turns.
@@ -148,6 +151,31 @@ impl Process {
     /// Each thread does all that is done for the requests it reads.
     pub(super) fn keeps_threads(&self) -> bool {
         self.stayed >= STAYED_MIN && self.stayed >= STAYED_SHARE.saturating_mul(self.strayed)
+    }
+
+    /// Takes note of who answered a request while others were open.
+    pub(super) fn note_answerer(&mut self, by_reader: bool) {
+        match by_reader {
+            true => self.answered_by_reader += 1,
+            false => self.answered_by_other += 1,
+        }
+        if self.answered_by_reader.max(self.answered_by_other) >= 1 << 16 {
+            self.answered_by_reader /= 2;
+            self.answered_by_other /= 2;
+        }
+    }
+
+    /// Whoever reads a request answers it, though others may call for it.
+    pub(super) fn readers_answer(&self) -> bool {
+        self.answered_by_reader >= STAYED_MIN
+            && self.answered_by_reader >= STAYED_SHARE.saturating_mul(self.answered_by_other)
+    }
+
+    /// Whoever that was read for is expected to make a call; where nothing is known, new requests are.
+    pub(super) fn leads_to_call(&self, read: &Read) -> bool {
+        let expects = |owner: ExchangeId| self.order.as_deref()?.expects_call(owner);
+        let expects = read.owner.and_then(expects);
+        expects.unwrap_or(read.answers.is_none())
     }
 
     /// What is done in one lane waits for nothing in another one.

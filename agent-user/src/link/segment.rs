@@ -97,19 +97,37 @@ impl Segment {
         self.turn
     }
 
-    /// Whose turn it is.
-    pub(super) fn owner(&self, turns: Turns) -> Option<ExchangeId> {
-        self.current(turns)?.read.owner
+    /// The place of the read upon which a call is made now. Where reads wait for their turn it is the first of those that
+    /// `lead` to calls: new requests and answers may stand in lines of their own.
+    pub(super) fn turn_to_call(&self, turns: Turns, leads: impl Fn(&Read) -> bool) -> Option<usize> {
+        let last = self.reads.len().checked_sub(1)?;
+        match turns.queue() {
+            true => Some(self.reads.iter().position(leads).unwrap_or(0)),
+            false => Some(last),
+        }
     }
 
-    /// What was read by the one whose turn it is.
-    pub(super) fn current(&self, turns: Turns) -> Option<Current> {
-        let read = if turns.queue() {
-            self.reads.front()
-        } else {
-            self.reads.back()
-        };
-        let read = *read?;
+    /// The place of the read upon which the request is answered now: where reads wait for their turn, the request itself where
+    /// it was just read, or the first answer of a call that does not lead to another call.
+    pub(super) fn turn_to_answer(
+        &self,
+        request: ExchangeId,
+        turns: Turns,
+        leads: impl Fn(&Read) -> bool,
+    ) -> Option<usize> {
+        let last = self.reads.len().checked_sub(1)?;
+        if !turns.queue() {
+            return Some(last);
+        }
+        let mut reads = self.reads.iter();
+        let itself = reads.position(|read| read.owner == Some(request) && read.answers.is_none());
+        let due = |read: &Read| read.answers.is_some() && read.fresh && !leads(read);
+        itself.or_else(|| self.reads.iter().position(due)).or(Some(0))
+    }
+
+    /// What was read at that place.
+    pub(super) fn at(&self, place: Option<usize>) -> Option<Current> {
+        let read = *self.reads.get(place?)?;
         let mut owners = self.owners.into_iter().flatten();
         Some(Current {
             read,
@@ -124,35 +142,33 @@ impl Segment {
         }
     }
 
-    fn act(&mut self, turns: Turns) {
+    fn act(&mut self, place: Option<usize>) {
         self.acted = true;
-        let current = if turns.queue() {
-            self.reads.front_mut()
-        } else {
-            self.reads.back_mut()
-        };
-        if let Some(read) = current {
+        if let Some(read) = place.and_then(|place| self.reads.get_mut(place)) {
             read.fresh = false;
         }
     }
 
-    /// A call was written, or a connection for one begun.
-    pub(super) fn called(&mut self, turns: Turns) {
-        self.act(turns);
+    /// A call was written, or a connection for one begun, upon what was read there.
+    pub(super) fn called(&mut self, place: Option<usize>, turns: Turns) {
+        self.act(place);
         // The last one may make more calls than one.
         if turns.queue() && self.reads.len() > 1 {
-            self.reads.pop_front();
+            self.reads.remove(place.unwrap_or(0));
         }
     }
 
-    /// The request was answered: those read before it have had their turn.
-    pub(super) fn answered(&mut self, request: ExchangeId, turns: &mut Turns) {
-        self.act(*turns);
+    /// The request was answered upon what was read there: those read before it have had their turn.
+    pub(super) fn answered(&mut self, request: ExchangeId, place: Option<usize>, turns: &mut Turns) {
+        self.act(place);
         // Calls in parallel leave several reads for one request: the last one set the answer off.
         let Some(at) = self.reads.iter().rposition(|read| read.owner == Some(request)) else {
-            let waits = |read: &Read| read.answers.is_some();
-            if turns.queue() && self.reads.len() > 1 && self.reads.front().is_some_and(waits) {
-                self.reads.pop_front();
+            let answers = |read: &Read| read.answers.is_some();
+            if turns.queue()
+                && self.reads.len() > 1
+                && let Some(place) = place.filter(|place| self.reads.get(*place).is_some_and(answers))
+            {
+                self.reads.remove(place);
             }
             return;
         };
@@ -166,8 +182,10 @@ impl Segment {
             };
             *count = count.saturating_add(1);
         }
-        if at + 1 == self.reads.len() {
+        if at + 1 == self.reads.len() && !turns.queue() {
             self.reads.clear();
+        } else if turns.queue() {
+            self.reads.remove(place.unwrap_or(at));
         } else {
             self.reads.drain(..=at);
         }
@@ -191,6 +209,21 @@ mod tests {
         segment.read(owner, None, 0);
     }
 
+    impl Segment {
+        fn owner(&self, turns: Turns) -> Option<ExchangeId> {
+            self.at(self.turn_to_call(turns, |_| false))?.read.owner
+        }
+
+        fn calls(&mut self, turns: Turns) {
+            self.called(self.turn_to_call(turns, |_| false), turns);
+        }
+
+        fn answers(&mut self, request: ExchangeId, turns: &mut Turns) {
+            let place = self.turn_to_answer(request, *turns, |_| false);
+            self.answered(request, place, turns);
+        }
+    }
+
     #[test]
     fn a_loop_that_acts_at_once_works_for_the_last_read() {
         let (mut segment, turns) = (Segment::default(), Turns::default());
@@ -198,7 +231,7 @@ mod tests {
         read(&mut segment, None);
         segment.identified(B, 0);
         assert_eq!(segment.owner(turns), Some(B));
-        segment.called(turns);
+        segment.calls(turns);
         assert_eq!(segment.owner(turns), Some(B), "it may call again");
         read(&mut segment, Some(A));
         assert_eq!(segment.owner(turns), Some(A));
@@ -213,18 +246,18 @@ mod tests {
             [A, B, C]
                 .into_iter()
                 .for_each(|request| read(&mut segment, Some(request)));
-            segment.answered(A, &mut turns);
+            segment.answers(A, &mut turns);
         }
         [A, B, C]
             .into_iter()
             .for_each(|request| read(&mut segment, Some(request)));
         assert_eq!(segment.owner(turns), Some(A));
-        segment.called(turns);
+        segment.calls(turns);
         assert_eq!(segment.owner(turns), Some(B));
-        segment.answered(B, &mut turns);
+        segment.answers(B, &mut turns);
         assert_eq!(segment.owner(turns), Some(C));
-        segment.called(turns);
-        segment.called(turns);
+        segment.calls(turns);
+        segment.calls(turns);
         assert_eq!(segment.owner(turns), Some(C), "the last one keeps its turn");
     }
 
@@ -234,7 +267,7 @@ mod tests {
         for _ in 0..20 {
             read(&mut segment, Some(A));
             segment.read(None, Some(B), 0);
-            segment.answered(A, &mut turns);
+            segment.answers(A, &mut turns);
         }
         assert!(!turns.queue());
     }
@@ -246,7 +279,7 @@ mod tests {
             [A, B, A]
                 .into_iter()
                 .for_each(|request| read(&mut segment, Some(request)));
-            segment.answered(A, &mut turns);
+            segment.answers(A, &mut turns);
         }
         assert!(!turns.queue());
     }
@@ -256,17 +289,17 @@ mod tests {
         let (mut segment, mut turns) = (Segment::default(), Turns::default());
         let current = |segment: &Segment, turns| {
             segment
-                .current(turns)
+                .at(segment.turn_to_call(turns, |_| false))
                 .map(|current| (current.read.answers, current.read.fresh))
         };
         segment.read(None, Some(B), 0);
         assert_eq!(current(&segment, turns), Some((Some(B), true)));
-        segment.answered(A, &mut turns);
+        segment.answers(A, &mut turns);
         assert_eq!(current(&segment, turns), Some((Some(B), false)));
         turns.in_order = 4;
         segment.read(None, Some(B), 0);
         segment.read(None, Some(C), 0);
-        segment.answered(A, &mut turns);
+        segment.answers(A, &mut turns);
         assert_eq!(current(&segment, turns), Some((Some(C), true)));
     }
 

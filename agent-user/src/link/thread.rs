@@ -49,6 +49,8 @@ pub(super) struct Work {
     pub(super) strayed: bool,
     /// It has had two requests, or two calls on different connections, open at once.
     pub(super) interleaves: bool,
+    /// It has had two requests open at once.
+    pub(super) shared: bool,
     /// Calls it made whose request is not known yet.
     pub(super) unplaced: Vec<ExchangeId>,
     /// What its last answer said of calls.

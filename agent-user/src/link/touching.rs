@@ -4,9 +4,9 @@
 //! segment's owner), for whom each connection was made, and which goroutine has a request.
 
 use super::connecting::Begun;
-use super::handoff::CONNECTS;
 use super::hint::Pointed;
 use super::linker::Linker;
+use super::order::CONNECTS;
 use super::{Seen, Style};
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::Side;
@@ -26,17 +26,18 @@ impl Linker {
         let process = self.process(actor.pid);
         process.calls = true;
         let (direct, turns) = (process.style == Style::DirectLoop, process.turns);
+        let place = self.turn_to_call(actor);
         let segment = &mut self.thread(actor, time_ns).segment;
-        let mut pointed = Pointed::by_turn(segment.current(turns), true, time_ns);
+        let mut pointed = Pointed::by_turn(segment.at(place), true, time_ns);
         if direct {
             segment.end();
         } else {
-            segment.called(turns);
+            segment.called(place, turns);
             pointed = pointed.in_order(self.next_in_order(CONNECTS, actor));
         }
         let owner = self.better(pointed, actor).map(|(owner, _)| owner);
         if let Some(owner) = owner {
-            self.made(owner, CONNECTS, actor.pid);
+            self.connects(owner, actor.pid);
         }
         if let Some(request) = owner.and_then(|id| self.exchanges.get_mut(&id)) {
             request.called = true;

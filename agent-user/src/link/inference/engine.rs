@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::agreement::Agreement;
 use super::calibration::{Calibration, Test};
 use super::crowding::Crowding;
-use super::hints::{Hint, Hints};
+use super::hints::{Hint, Hints, Pointing};
 use super::history::History;
 use super::judging::{Judgement, judge};
 use super::model::Model;
@@ -30,11 +30,9 @@ pub(super) struct HeldCall {
     /// As each learner has it; `Some(None)` where it is nobody's, or of no further interest.
     pub(super) parents: [Option<Option<u64>>; LEARNERS],
     pub(super) answered: bool,
-    /// When it was made, and later.
-    pub(super) hints: [Option<Hint>; 2],
-    /// What pointed elsewhere, when it was made, and was believed less.
-    pub(super) rival: Option<Hint>,
-    /// One hint was taken as a test of the other.
+    /// What points at requests.
+    pub(super) said: Pointing,
+    /// The hints were taken as tests of each other.
     pub(super) compared: bool,
     /// How many requests were open of late when it was over.
     crowd: f32,
@@ -176,8 +174,10 @@ impl Engine {
             call,
             parents: [known.map(Some); LEARNERS],
             answered: known.is_some(),
-            hints: [hint, None],
-            rival: None,
+            said: Pointing {
+                made: [hint, None],
+                later: None,
+            },
             compared: false,
             crowd: self.crowding.latest(),
         });
@@ -285,13 +285,10 @@ impl Engine {
             .calls
             .iter()
             .map(|held| Call {
-                hint: self
-                    .hints
-                    .weighed(held.hints(&self.hints))
-                    .and_then(|(request, log_odds)| {
-                        let request = index.get(&request)?;
-                        Some((*request, log_odds))
-                    }),
+                hint: self.hints.weighed(&held.said).and_then(|(request, log_odds)| {
+                    let request = index.get(&request)?;
+                    Some((*request, log_odds))
+                }),
                 ..held.call.clone()
             })
             .collect();
@@ -378,7 +375,7 @@ impl Engine {
             self.threshold.note(probability);
             let open = window.open[at].max(1) as f32;
             let open = open.max(held.crowd);
-            let hint = self.hints.weighed(held.hints(&self.hints));
+            let hint = self.hints.weighed(&held.said);
             let told = hint.is_some_and(|(request, log_odds)| {
                 Some(request) == parent && self.parameters.is_told_by_hint(probability, log_odds)
             });

@@ -6,6 +6,8 @@
 //! believed because it agrees with itself. A wrong hint is found out as often as the other request is over before the call:
 //! where that is seldom, a hint that was never found out has proven little. Bounded: a fixed number of counts; older ones fade.
 
+use smallvec::SmallVec;
+
 /// Kinds of hints that are counted apart.
 const KINDS: usize = 32;
 /// Families of kinds: what is seen of all of a family is what to expect of one that was hardly seen itself.
@@ -64,6 +66,65 @@ impl Count {
     }
 }
 
+/// What points at requests that may have made one call: two things when it was made, and one when a request was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pointing {
+    pub made: [Option<Hint>; 2],
+    pub later: Option<Hint>,
+}
+
+/// A request, and how often what speaks for it is wrong.
+struct Voice {
+    request: u64,
+    wrong: f32,
+}
+
+impl Pointing {
+    fn hints(&self) -> impl Iterator<Item = Hint> + use<> {
+        self.made.into_iter().chain([self.later]).flatten()
+    }
+
+    /// What comes from one moment and agrees is wrong for one reason, so that it speaks once.
+    fn voices(&self, wrong: impl Fn(&Hint) -> f32) -> SmallVec<[Voice; 3]> {
+        let voice = |hint: &Hint| Voice {
+            request: hint.request,
+            wrong: wrong(hint),
+        };
+        let mut voices: SmallVec<[Voice; 3]> = self.made.iter().flatten().map(voice).collect();
+        if let [one, other] = &mut voices[..]
+            && one.request == other.request
+        {
+            one.wrong = one.wrong.min(other.wrong);
+            voices.pop();
+        }
+        voices.extend(self.later.iter().map(voice));
+        voices
+    }
+}
+
+/// How much more probable the request is than one that nothing speaks for, as a logarithm.
+fn odds_of(voices: &[Voice], request: u64) -> f32 {
+    let voices = voices.iter().filter(|voice| voice.request == request);
+    voices.map(|voice| ((1.0 - voice.wrong) / voice.wrong).ln()).sum()
+}
+
+/// How probable the request is, if any of those is right. What is mostly wrong, and agrees with another one, does not speak
+/// against it: there were others to point at.
+fn share_of(voices: &[Voice], request: u64) -> f32 {
+    let weight = |request: u64| {
+        let voices = voices.iter().filter(|voice| voice.request == request);
+        let odds = voices.map(|voice| ((1.0 - voice.wrong) / voice.wrong).max(1.0));
+        odds.product::<f32>()
+    };
+    let mut all = 0.0;
+    for (at, voice) in voices.iter().enumerate() {
+        if voices[..at].iter().all(|before| before.request != voice.request) {
+            all += weight(voice.request);
+        }
+    }
+    weight(request) / all
+}
+
 /// By crowd.
 type Counts = [Count; CROWDS];
 
@@ -82,25 +143,24 @@ impl Hints {
         }
     }
 
-    /// Two hints on one call: one that is wrong hardly points at what the other one does. Where they differ, the blame is
-    /// shared as what is known of them says.
-    pub(super) fn compared(&mut self, hints: [&Hint; 2]) {
-        if hints.iter().any(|hint| hint.others == 0) {
+    /// Hints on one call: one that is wrong hardly points at what another one does. Where they differ, each is blamed as far as
+    /// what is known of all of them says that it is the one to blame; from one that is mostly wrong nothing is learned.
+    pub(super) fn compared(&mut self, said: &Pointing) {
+        let hints: SmallVec<[Hint; 3]> = said.hints().collect();
+        if hints.len() < 2 || hints.iter().any(|hint| hint.others == 0) {
             return;
         }
-        let agree = hints[0].request == hints[1].request;
-        // That this one is wrong and the other one is right.
-        let odds = hints.map(|hint| {
-            let wrong = self.usually_wrong(hint);
-            wrong / (1.0 - wrong)
-        });
-        for (hint, own) in hints.into_iter().zip(odds) {
+        let voices = said.voices(|hint| self.usually_wrong(hint));
+        for hint in &hints {
+            let agreeing = hints.iter().filter(|other| other.request == hint.request).count();
             let others = hint.others as f32;
-            let (failed, strength) = match agree {
-                true => (0.0, others / (others + 1.0)),
-                false => (own / (odds[0] + odds[1]), 1.0),
+            let differing = voices.iter().filter(|voice| voice.request != hint.request);
+            let strength = match agreeing {
+                1 => 1.0 - differing.map(|voice| voice.wrong).fold(1.0, f32::min),
+                _ => others / (others + 1.0),
             };
-            self.add(hint, failed, strength);
+            let failed = 1.0 - share_of(&voices, hint.request);
+            self.add(hint, failed * strength, strength);
         }
     }
 
@@ -116,64 +176,45 @@ impl Hints {
         ((1.0 - wrong) / wrong).ln()
     }
 
-    /// How probable the hint is, if such hints, with about as many others open, are wrong no more often than `budget`.
-    pub(super) fn proven(&self, hint: &Hint, budget: f32) -> Option<f32> {
-        let (wrong, tested) = self.wrong(hint);
-        (wrong <= budget && tested >= PROVEN_MIN).then_some(1.0 - wrong)
-    }
-
-    /// The same of two hints that point at one request and come from different moments: that both are wrong and agree.
-    pub(super) fn agreed(&self, hints: [&Hint; 2], budget: f32) -> Option<f32> {
-        let wrong: f32 = hints.iter().map(|hint| self.wrong(hint).0).product();
-        let tested = hints
-            .iter()
-            .any(|hint| all(self.counts(hint).1).tested >= PROVEN_MIN);
-        (wrong <= budget && tested).then_some((1.0 - wrong).min(1.0 - WRONG_LEAST))
-    }
-
-    /// How probable the first of two hints is that point at different requests, if such hints have proven right and this one
-    /// is wrong no more often than `budget` though the other speaks against it.
-    pub(super) fn outweighs(&self, hint: &Hint, against: &Hint, budget: f32) -> Option<f32> {
-        self.proven(hint, budget)?;
-        let log_odds = self.log_odds(hint) - self.log_odds(against).max(0.0);
-        let wrong = 1.0 / (1.0 + log_odds.exp());
-        (wrong <= budget).then_some(1.0 - wrong)
-    }
-
-    /// What the hints on one call tell, if such hints have proven right.
-    pub(super) fn told(&self, hints: [Option<Hint>; 2], budget: f32) -> Option<(u64, f32)> {
-        let (first, second) = match hints {
-            [Some(first), Some(second)] => (first, second),
-            [first, second] => {
-                let one = first.or(second)?;
-                return Some((one.request, self.proven(&one, budget)?));
+    /// What the hints on one call tell, if such hints have proven right and this is wrong no more often than `budget`. One that
+    /// speaks alone must have been tested with about as many others open.
+    pub(super) fn told(&self, said: &Pointing, budget: f32) -> Option<(u64, f32)> {
+        let (request, log_odds) = self.weighed(said)?;
+        let wrong = (1.0 / (1.0 + log_odds.exp())).max(WRONG_LEAST);
+        let hints = said.hints().filter(|hint| hint.request == request);
+        let hints: SmallVec<[Hint; 3]> = hints.collect();
+        let proven = match &hints[..] {
+            [alone] => {
+                let (wrong, tested) = self.wrong(alone);
+                wrong <= budget && tested >= PROVEN_MIN
             }
+            hints => hints
+                .iter()
+                .any(|hint| all(self.counts(hint).1).tested >= PROVEN_MIN),
         };
-        if first.request == second.request {
-            return Some((first.request, self.agreed([&first, &second], budget)?));
-        }
-        let (more, less) = match self.log_odds(&first) >= self.log_odds(&second) {
-            true => (first, second),
-            false => (second, first),
-        };
-        Some((more.request, self.outweighs(&more, &less, budget)?))
+        (proven && wrong <= budget).then_some((request, 1.0 - wrong))
     }
 
-    /// What the hints on one call point at, and how far to believe it: hints that agree add up, others take away.
-    pub(super) fn weighed(&self, hints: [Option<Hint>; 2]) -> Option<(u64, f32)> {
-        let [first, second] = hints.map(|hint| hint.map(|hint| (hint.request, self.log_odds(&hint))));
-        let (Some(first), Some(second)) = (first, second) else {
-            return first.or(second);
-        };
-        if first.0 == second.0 {
-            return Some((first.0, first.1 + second.1));
+    /// What the hints on one call point at, and how far to believe it: hints that agree add up, others take away. Of two that
+    /// come from one moment and differ, one is wrong: the one that is believed less, unless what came later agrees with it.
+    pub(super) fn weighed(&self, said: &Pointing) -> Option<(u64, f32)> {
+        let mut voices = said.voices(|hint| self.wrong(hint).0);
+        if let ([Some(made), Some(too)], [one, other, later @ ..]) = (&said.made, &voices[..])
+            && made.request != too.request
+        {
+            let less = usize::from(one.wrong <= other.wrong);
+            let confirmed = later.first().map(|later| later.request);
+            if confirmed != Some(voices[less].request) {
+                voices.remove(less);
+            }
         }
-        let (more, less) = if first.1 >= second.1 {
-            (first, second)
-        } else {
-            (second, first)
-        };
-        Some((more.0, more.1 - less.1.max(0.0)))
+        let odds = |voice: &Voice| (voice.request, odds_of(&voices, voice.request));
+        let most = voices
+            .iter()
+            .map(odds)
+            .max_by(|left, right| left.1.total_cmp(&right.1))?;
+        let against = voices.iter().map(odds).filter(|(request, _)| *request != most.0);
+        Some((most.0, most.1 - against.map(|(_, odds)| odds).fold(0.0, f32::max)))
     }
 
     /// The share of such hints that is wrong, as far as is known.
@@ -223,6 +264,27 @@ mod tests {
             family: kind,
             others,
             expected_wrong: 0.05,
+        }
+    }
+
+    fn made(hint: Hint) -> Pointing {
+        Pointing {
+            made: [Some(hint), None],
+            later: None,
+        }
+    }
+
+    fn and_later(hint: Hint, later: Hint) -> Pointing {
+        Pointing {
+            later: Some(later),
+            ..made(hint)
+        }
+    }
+
+    impl Hints {
+        fn proven(&self, hint: &Hint, budget: f32) -> Option<f32> {
+            self.told(&made(*hint), budget)
+                .map(|(_, probability)| probability)
         }
     }
 
@@ -285,31 +347,48 @@ mod tests {
     #[test]
     fn two_that_agree_are_believed_before_either_is_and_not_untested() {
         let (mut hints, budget) = (Hints::default(), 0.004);
-        let both = [&hint(0, 3), &hint(1, 3)];
-        assert!(hints.agreed(both, budget).is_none());
+        let both = and_later(hint(0, 3), hint(1, 3));
+        assert!(hints.told(&both, budget).is_none());
         for kind in [0, 1] {
             (0..40).for_each(|_| hints.tested(&hint(kind, 3), true, 0.5));
             assert!(hints.proven(&hint(kind, 3), budget).is_none());
         }
-        assert!(
-            hints
-                .agreed(both, budget)
-                .is_some_and(|probability| probability > 0.99)
-        );
-        let one = Some(hint(0, 3));
-        let other = Some(Hint {
+        let told = hints.told(&both, budget);
+        assert!(told.is_some_and(|(request, probability)| request == 1 && probability > 0.99));
+        let other = |kind: usize| Hint {
             request: 2,
-            ..hint(1, 3)
-        });
-        let (alone, agreed) = (hints.weighed([one, None]), hints.weighed([one, Some(hint(1, 3))]));
-        assert!(agreed.unwrap().1 > alone.unwrap().1 && hints.weighed([one, other]).unwrap().1 < 0.1);
+            ..hint(kind, 3)
+        };
+        let differ = and_later(hint(0, 3), other(1));
+        let (alone, agreed) = (hints.weighed(&made(hint(0, 3))), hints.weighed(&both));
+        assert!(agreed.unwrap().1 > alone.unwrap().1 && hints.weighed(&differ).unwrap().1 < 0.1);
         (0..20).for_each(|_| hints.tested(&hint(1, 3), false, 0.5));
-        assert!(hints.agreed(both, budget).is_none());
-        assert_eq!(hints.weighed([one, other]).unwrap().0, 1);
-        (0..1000).for_each(|_| hints.tested(&hint(0, 3), true, 0.5));
-        assert!(hints.outweighs(&hint(0, 3), &hint(1, 3), budget).is_some());
-        assert!(hints.outweighs(&hint(1, 3), &hint(0, 3), budget).is_none());
-        assert!(hints.outweighs(&hint(0, 3), &hint(0, 3), budget).is_none());
+        assert!(hints.told(&both, budget).is_none());
+        assert_eq!(hints.weighed(&differ).unwrap().0, 1);
+        (0..4000).for_each(|_| hints.tested(&hint(0, 3), true, 0.5));
+        let told = |hint: Hint, later: Hint| hints.told(&and_later(hint, later), budget);
+        assert_eq!(told(hint(0, 3), other(1)).map(|(request, _)| request), Some(1));
+        assert_eq!(told(other(1), hint(0, 3)).map(|(request, _)| request), Some(1));
+        assert!(told(hint(0, 3), other(0)).is_none());
+    }
+
+    #[test]
+    fn of_three_the_one_that_differs_is_blamed() {
+        let mut hints = Hints::default();
+        let at = |kind: usize, request: u64| Hint {
+            request,
+            ..hint(kind, 40)
+        };
+        // Nothing tests them but each other: one is wrong every fourth time, and then another one is right.
+        for number in 0..400 {
+            let requests = if number % 4 == 0 { [9, 1] } else { [1, 7] };
+            let made = [Some(at(0, requests[0])), Some(at(1, requests[1]))];
+            let later = Some(at(2, 1));
+            hints.compared(&Pointing { made, later });
+        }
+        let wrong = |kind: usize| hints.wrong(&at(kind, 1)).0;
+        assert!(wrong(2) < 0.1 && wrong(1) > 0.6, "{} {}", wrong(2), wrong(1));
+        assert!((0.2..0.4).contains(&wrong(0)), "{}", wrong(0));
     }
 
     #[test]
@@ -320,8 +399,8 @@ mod tests {
             ..hint(kind, 9)
         };
         for number in 0..300 {
-            hints.compared([&at(0, 1), &at(2, 1)]);
-            hints.compared([&at(1, 1 + number % 2), &at(2, 1)]);
+            hints.compared(&and_later(at(0, 1), at(2, 1)));
+            hints.compared(&and_later(at(1, 1 + number % 2), at(2, 1)));
         }
         let wrong = |kind: usize| hints.wrong(&at(kind, 1)).0;
         assert!(wrong(0) < 0.01 && wrong(2) < 0.05, "{} {}", wrong(0), wrong(2));

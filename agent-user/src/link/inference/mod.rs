@@ -38,7 +38,7 @@ mod threshold;
 mod window;
 
 pub use engine::{Engine, FinishedCall};
-pub use hints::Hint;
+pub use hints::{Hint, Pointing};
 use hypotheses::Breadth;
 use logarithm::{log_odds, logistic};
 

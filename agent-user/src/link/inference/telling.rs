@@ -8,33 +8,26 @@ use rustc_hash::FxHashMap;
 
 use super::Answer;
 use super::engine::{Engine, HeldCall, LEARNERS};
-use super::hints::{Hint, Hints};
+use super::hints::{Hint, Pointing};
 use super::window::Request;
 
-impl HeldCall {
-    /// What pointed at a request when it was made, and later. Of two that differed then the one that is believed more by now.
-    pub(super) fn hints(&self, known: &Hints) -> [Option<Hint>; 2] {
-        let [pointed, later] = self.hints;
-        let believed = |hint: &Hint| known.log_odds(hint);
-        let rival = self
-            .rival
-            .filter(|rival| pointed.is_none_or(|pointed| believed(rival) > believed(&pointed)));
-        [rival.or(pointed), later]
-    }
-}
-
 impl Engine {
-    /// Something points at a request that may have made a call which is over already.
-    pub fn call_hinted(&mut self, call: u64, hint: Hint) {
+    /// Something points at a request that may have made a call which is over already. `settled`: what pointed at requests
+    /// when it was made will not be known better any more.
+    pub fn call_hinted(&mut self, call: u64, hint: Hint, settled: bool) {
         if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
-            held.hints[1] = Some(hint);
+            held.said.later = Some(hint);
+            if settled && !held.compared {
+                held.compared = true;
+                self.hints.compared(&held.said);
+            }
         }
     }
 
     /// Something else pointed elsewhere when the call was made, which was believed less then.
     pub fn call_pointed_elsewhere(&mut self, call: u64, hint: Hint) {
         if let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) {
-            held.rival = Some(hint);
+            held.said.made[1] = Some(hint);
         }
     }
 
@@ -43,7 +36,7 @@ impl Engine {
         let Some(held) = self.calls.iter_mut().rfind(|held| held.id == call) else {
             return;
         };
-        let pointed = [&mut held.hints[0], &mut held.rival].into_iter().flatten();
+        let pointed = held.said.made.iter_mut().flatten();
         for before in pointed.filter(|before| before.kind == kind) {
             *before = hint;
         }
@@ -54,24 +47,9 @@ impl Engine {
         self.hints.tested(hint, came_true, strength);
     }
 
-    /// How probable the hint is, where such hints have proven right.
-    pub fn hint_proven(&self, hint: &Hint) -> Option<f32> {
-        self.hints.proven(hint, self.parameters.error_budget)
-    }
-
-    /// How probable what two hints point at is, where that has proven right.
-    pub fn hints_agree(&self, hints: [&Hint; 2]) -> Option<f32> {
-        self.hints.agreed(hints, self.parameters.error_budget)
-    }
-
-    /// Two hints on one call agree, or do not: each is a test of the other.
-    pub fn hints_compared(&mut self, hints: [&Hint; 2]) {
-        self.hints.compared(hints);
-    }
-
-    /// How probable a hint is against which another one speaks, where that has proven right.
-    pub fn hint_outweighs(&self, hint: &Hint, against: &Hint) -> Option<f32> {
-        self.hints.outweighs(hint, against, self.parameters.error_budget)
+    /// What the hints on one call tell, and how probable that is, where such hints have proven right.
+    pub fn hints_tell(&self, said: &Pointing) -> Option<(u64, f32)> {
+        self.hints.told(said, self.parameters.error_budget)
     }
 
     /// How far a hint is believed.
@@ -92,7 +70,7 @@ impl Engine {
             .map(|held| (held.id, &held.request))
             .collect();
         for held in self.calls.iter_mut().filter(due) {
-            let Some((request, probability)) = self.hints.told(held.hints(&self.hints), budget) else {
+            let Some((request, probability)) = self.hints.told(&held.said, budget) else {
                 continue;
             };
             let open = |request: &&Request| {
@@ -116,9 +94,7 @@ impl Engine {
         let due = |held: &&mut HeldCall| !held.compared && held.is_due(horizon_ns);
         for held in self.calls.iter_mut().filter(due) {
             held.compared = true;
-            if let [Some(first), Some(second)] = &held.hints {
-                self.hints.compared([first, second]);
-            }
+            self.hints.compared(&held.said);
         }
     }
 }

@@ -4,6 +4,7 @@ mod headers;
 mod loops;
 mod multiplexing;
 mod tasks;
+mod turns;
 mod waking;
 
 use rustc_hash::FxHashMap;
