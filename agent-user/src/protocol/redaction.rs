@@ -2,7 +2,8 @@
 //!
 //! Enters: names and values as parsers meet them. Leaves: text that is safe to store. Bounded: nothing is kept; output is
 //! never longer than input by more than [`REDACTED`] per parameter. Deliberately absent: the statement normalisers of
-//! each query language, which write [`LITERAL`] where a literal stood.
+//! each query language, which write [`LITERAL`] where a literal stood; and rules for headers: of an HTTP head nothing is
+//! kept but the host, the user agent and trace ids (`http/fields.rs`).
 
 use std::borrow::Cow;
 
@@ -44,6 +45,8 @@ const SECRET_PARAMETERS: &[&str] = &[
     "jwt",
     "key",
     "otp",
+    "pass",
+    "passcode",
     "passphrase",
     "passwd",
     "password",
@@ -64,19 +67,17 @@ const SECRET_PARAMETERS: &[&str] = &[
     "x-api-key",
 ];
 
-/// Headers whose values are secrets, lower case.
-const SECRET_HEADERS: &[&str] = &[
-    "authorization",
-    "cookie",
-    "proxy-authorization",
-    "set-cookie",
-    "x-amz-security-token",
-    "x-api-key",
-    "x-auth-token",
-    "x-csrf-token",
-    "x-forwarded-access-token",
-    "x-vault-token",
-    "x-xsrf-token",
+/// Endings of other names of such parameters: `csrf_token`, `newPassword`, `user[password]`.
+const SECRET_ENDINGS: &[&str] = &[
+    "apikey",
+    "api_key",
+    "api-key",
+    "passwd",
+    "password",
+    "secret",
+    "sessionid",
+    "signature",
+    "token",
 ];
 
 const LONGEST_PARAMETER: usize = 24;
@@ -84,17 +85,18 @@ const LONGEST_PARAMETER: usize = 24;
 /// Whether the value of this query or form parameter must not be kept. Compared without regard to case; percent-encoded
 /// names are compared as sent.
 pub fn is_secret_parameter(name: &str) -> bool {
-    (1..=LONGEST_PARAMETER).contains(&name.len())
+    let is_known = (1..=LONGEST_PARAMETER).contains(&name.len())
         && SECRET_PARAMETERS
             .iter()
-            .any(|secret| secret.eq_ignore_ascii_case(name))
-}
-
-/// Whether the value of this header must not be kept.
-pub fn is_secret_header(name: &str) -> bool {
-    SECRET_HEADERS
-        .iter()
-        .any(|secret| secret.eq_ignore_ascii_case(name))
+            .any(|secret| secret.eq_ignore_ascii_case(name));
+    let brackets = ["]", "%5D", "%5d"];
+    let innermost = brackets.iter().find_map(|bracket| name.strip_suffix(bracket));
+    let innermost = innermost.unwrap_or(name).as_bytes();
+    let ends_with = |ending: &&str| {
+        let place = innermost.len().checked_sub(ending.len());
+        place.is_some_and(|place| innermost[place..].eq_ignore_ascii_case(ending.as_bytes()))
+    };
+    is_known || SECRET_ENDINGS.iter().any(ends_with)
 }
 
 /// A URL's query (without its `?`) with the values of secret parameters replaced; borrowed where there are none.
@@ -141,13 +143,14 @@ mod tests {
         assert_eq!(query("Password=x;user=u"), "Password=REDACTED;user=u");
         assert_eq!(query("sig=a=b=c&"), "sig=REDACTED&");
         assert_eq!(query("&&=&token=&token&x"), "&&=&token=&token&x");
-        assert!(matches!(query("tokens=5&page=2"), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn secret_headers_are_known_whatever_their_case() {
-        assert!(is_secret_header("Authorization") && is_secret_header("COOKIE"));
-        assert!(!is_secret_header("user-agent"));
+        assert_eq!(
+            query("csrf_token=1&newPassword=2&user[password]=3&u%5Bsecret%5D=4&pass=5&é=é"),
+            "csrf_token=REDACTED&newPassword=REDACTED&user[password]=REDACTED&u%5Bsecret%5D=REDACTED&pass=REDACTED&é=é"
+        );
+        assert!(matches!(
+            query("tokens=5&page=2&passes=1&tok=x"),
+            Cow::Borrowed(_)
+        ));
     }
 
     #[test]
@@ -164,6 +167,6 @@ mod tests {
                 .all(|name| name.len() <= LONGEST_PARAMETER)
         );
         let lower = |name: &&str| name.chars().all(|c| !c.is_ascii_uppercase());
-        assert!(SECRET_PARAMETERS.iter().chain(SECRET_HEADERS).all(lower));
+        assert!(SECRET_PARAMETERS.iter().chain(SECRET_ENDINGS).all(lower));
     }
 }
