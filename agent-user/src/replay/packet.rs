@@ -265,6 +265,56 @@ mod tests {
         assert_eq!(count, 1);
     }
 
+    /// Options, extension headers, authentication, and lengths that offloading left at 0.
+    #[test]
+    fn finds_the_datagram_behind_every_header() {
+        let four = udp(b"inside");
+        let mut six = Vec::new();
+        let builder = PacketBuilder::ipv6([1; 16], [2; 16], 64).udp(5000, 53);
+        builder.write(&mut six, b"inside").unwrap();
+        let behind_six = |first: u8, headers: &[u8]| {
+            let length = (six.len() - 40 + headers.len()) as u16;
+            let header = [&six[..4], &length.to_be_bytes(), &[first, 64], &six[8..40]].concat();
+            [&header, headers, &six[40..]].concat()
+        };
+        let with_options = [
+            &[0x46],
+            &four[1..3],
+            &[four[3] + 4],
+            &four[4..20],
+            b"\x94\x04\0\0",
+            &four[20..],
+        ]
+        .concat();
+        let authentication = [&[17, 4], &[7; 22][..]].concat();
+        let authenticated = [
+            &four[..3],
+            &[four[3] + 24],
+            &four[4..9],
+            &[51],
+            &four[10..20],
+            &authentication,
+            &four[20..],
+        ]
+        .concat();
+        let routing = [&[17, 2, 4, 0][..], &[0; 20]].concat();
+        let offloaded = |bytes: &[u8], at: usize| [&bytes[..at], &[0, 0], &bytes[at + 2..]].concat();
+        for bytes in [
+            with_options,
+            authenticated,
+            offloaded(&four, 2),
+            offloaded(&six, 4),
+            behind_six(0, b"\x11\0\x01\x04\0\0\0\0"),
+            behind_six(0, b"\x3c\0\x01\x04\0\0\0\0\x11\0\x01\x04\0\0\0\0"),
+            behind_six(43, &routing),
+            behind_six(51, &authentication),
+        ] {
+            let seen = read(&mut PacketReader::default(), &bytes);
+            let payloads: Vec<&[u8]> = seen.iter().map(|(.., payload)| payload.as_slice()).collect();
+            assert_eq!(payloads, [b"inside"], "{bytes:02x?}");
+        }
+    }
+
     #[test]
     fn drops_the_padding_of_short_frames() {
         let mut bytes = udp(b"x");
