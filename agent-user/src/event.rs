@@ -4,6 +4,7 @@
 //! capture file. Leaves: borrowed values that live as long as the record. Bounded: [`Data::bytes`] never exceeds the
 //! capture limit of `spanhound-common`. Deliberately absent: anything about protocols or spans.
 
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 
@@ -82,8 +83,16 @@ impl Actor {
 }
 
 /// A task of Python's asyncio: where it is, and the low bits of its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task(NonZeroU64);
+
+/// Tasks differ by their numbers, in the upper bits, more than by their places, which are used again: a hash that multiplies
+/// carries bits upwards only, and would put them all side by side.
+impl Hash for Task {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.get() ^ self.0.get() >> TASK_NUMBER_SHIFT);
+    }
+}
 
 impl Task {
     /// As [`spanhound_common::record::ROUTINE_TASK`] describes; `None` for anything else.
