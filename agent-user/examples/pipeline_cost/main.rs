@@ -61,6 +61,8 @@ struct Road {
     encoder: Box<dyn Encoder>,
     batch_spans: usize,
     spans: u64,
+    /// Of them, those with a parent.
+    linked: u64,
     encoded_bytes: u64,
 }
 
@@ -81,6 +83,8 @@ impl Road {
     fn send(&mut self) {
         let spans = self.pipeline.take_linked();
         self.spans += spans.len() as u64;
+        let linked = spans.iter().filter(|linked| linked.link.parent_span_id != 0);
+        self.linked += linked.count() as u64;
         self.batch_spans += spans.len();
         self.encoder.add(&Batch {
             spans,
@@ -120,6 +124,7 @@ fn main() -> anyhow::Result<()> {
         },
         batch_spans: 0,
         spans: 0,
+        linked: 0,
         encoded_bytes: 0,
     };
     let mut done = 0;
@@ -134,7 +139,7 @@ fn main() -> anyhow::Result<()> {
         done += turn.requests;
         turns.push(turn);
     }
-    (road.spans, road.encoded_bytes) = (0, 0);
+    (road.spans, road.linked, road.encoded_bytes) = (0, 0, 0);
     let allocations = ALLOCATIONS.load(Ordering::Relaxed);
     counted(&mut road, &turns);
     let allocations = ALLOCATIONS.load(Ordering::Relaxed) - allocations;
@@ -147,8 +152,9 @@ fn main() -> anyhow::Result<()> {
         lost.map(|(reason, count)| format!("{count} {reason}")).collect()
     };
     println!(
-        "requests {done} spans {} bytes {} allocations {allocations} held {held_bytes} lost {}",
+        "requests {done} spans {} linked {} bytes {} allocations {allocations} held {held_bytes} lost {}",
         road.spans,
+        road.linked,
         road.encoded_bytes,
         if losses.is_empty() {
             "nothing".to_owned()

@@ -1,17 +1,22 @@
 //! Traffic made up as the kernel programs would report it: services under full load from sixteen connections.
 //!
-//! Enters: a name. Leaves: turns of records, one for each look at the ring buffer, at the rate a busy service has.
+//! Enters: a name. Leaves: turns of records, one for each look at the ring buffer, at the rate a busy service has. Services
+//! that call others serve eight requests at once, in the manner of some runtime.
 
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use spanhound_common::limits::WAKES_MAX;
 use spanhound_common::record::{
-    DIRECTION_IN, DIRECTION_OUT, FAMILY_IPV4, Kind, OPENED_SEQUENCE, ROLE_CLIENT, ROLE_SERVER, TRANSPORT_TCP,
+    DIRECTION_IN, DIRECTION_OUT, FAMILY_IPV4, Kind, OPENED_SEQUENCE, ROLE_CLIENT, ROLE_SERVER, ROUTINE_TASK,
+    TASK_NUMBER_MASK, TASK_NUMBER_SHIFT, TRANSPORT_TCP,
 };
 
 const CONNECTIONS: u64 = 16;
+/// Requests that a service with calls of its own has open at once.
+const CROWD: u64 = 8;
 const REQUESTS_PER_SECOND: u64 = 15_000;
 /// Time between two looks at the ring buffer.
 const TURN_NS: u64 = 50_000_000;
@@ -20,6 +25,10 @@ const SECOND_NS: u64 = 1_000_000_000;
 const NGINX: u32 = 101;
 const GO: u32 = 102;
 const REDIS: u32 = 103;
+const NODE: u32 = 104;
+const ASYNCIO: u32 = 105;
+const THREADED: u32 = 106;
+const POOLED: u32 = 107;
 
 const GET: &[u8] = b"GET /1k.bin HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 const NGINX_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 22 Nov 2026 12:19:26 GMT\r\n\
@@ -44,6 +53,10 @@ impl Processes {
             (NGINX, "/usr/sbin/nginx"),
             (GO, "/srv/hello"),
             (REDIS, "/usr/bin/redis-server"),
+            (NODE, "/usr/bin/node"),
+            (ASYNCIO, "/srv/asyncio"),
+            (THREADED, "/srv/threaded"),
+            (POOLED, "/srv/pooled"),
         ] {
             let directory = root.join(pid.to_string());
             fs::create_dir_all(&directory)?;
@@ -104,6 +117,26 @@ enum Scene {
     Redis,
     /// nginx asks the Go service, which asks Redis: five exchanges, both ends of two connections.
     Chain,
+    /// A service that makes one call a request, of which it serves several at once.
+    Calls {
+        front: End,
+        back: End,
+    },
+}
+
+/// Who of a process moves bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// One thread does all.
+    Loop,
+    /// One goroutine a connection.
+    Goroutine,
+    /// One thread a connection.
+    Thread,
+    /// A thread that makes calls for those which serve, and wakes them with the answer.
+    Helper,
+    /// One thread does all; which of its tasks writes is known.
+    Task,
 }
 
 pub(crate) struct Traffic {
@@ -115,39 +148,63 @@ pub(crate) struct Traffic {
 }
 
 /// One connection's end, with its byte positions derived from the number of the request.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct End {
     pid: u32,
     role: u8,
     /// Distinguishes the ends that belong to one slot of the load.
     kind: u64,
+    who: Who,
 }
 
 const NGINX_FRONT: End = End {
     pid: NGINX,
     role: ROLE_SERVER,
     kind: 1,
+    who: Who::Loop,
 };
 const NGINX_BACK: End = End {
     pid: NGINX,
     role: ROLE_CLIENT,
     kind: 2,
+    who: Who::Loop,
 };
 const GO_FRONT: End = End {
     pid: GO,
     role: ROLE_SERVER,
     kind: 3,
+    who: Who::Goroutine,
 };
 const GO_BACK: End = End {
     pid: GO,
     role: ROLE_CLIENT,
     kind: 4,
+    who: Who::Goroutine,
 };
 const REDIS_FRONT: End = End {
     pid: REDIS,
     role: ROLE_SERVER,
     kind: 5,
+    who: Who::Loop,
 };
+
+/// A service with calls, and both its ends.
+const fn calls(pid: u32, front: Who, back: Who) -> Scene {
+    Scene::Calls {
+        front: End {
+            pid,
+            role: ROLE_SERVER,
+            kind: 6,
+            who: front,
+        },
+        back: End {
+            pid,
+            role: ROLE_CLIENT,
+            kind: 7,
+            who: back,
+        },
+    }
+}
 
 impl Traffic {
     pub(crate) fn new(name: &str) -> Option<Self> {
@@ -156,6 +213,11 @@ impl Traffic {
             "go" => Scene::Go,
             "redis" => Scene::Redis,
             "chain" => Scene::Chain,
+            "go-calls" => calls(GO, Who::Goroutine, Who::Goroutine),
+            "threads" => calls(THREADED, Who::Thread, Who::Thread),
+            "helpers" => calls(POOLED, Who::Thread, Who::Helper),
+            "node" => calls(NODE, Who::Loop, Who::Loop),
+            "asyncio" => calls(ASYNCIO, Who::Task, Who::Task),
             _ => return None,
         };
         Some(Self {
@@ -172,30 +234,31 @@ impl Traffic {
             self.opened = true;
             self.open_all(&mut turn);
         }
-        // The rate is of services loaded alone; a chain has five exchanges to do for each request.
-        let rate = if self.scene == Scene::Chain {
-            REQUESTS_PER_SECOND / 4
-        } else {
-            REQUESTS_PER_SECOND
+        // The rate is of services loaded alone; those with calls have more to do for each request.
+        let rate = match self.scene {
+            Scene::Chain | Scene::Calls { .. } => REQUESTS_PER_SECOND / 4,
+            _ => REQUESTS_PER_SECOND,
         };
         let end_ns = self.now_ns + TURN_NS;
         while self.now_ns < end_ns {
-            let began_ns = self.now_ns;
+            let (began_ns, first) = (self.now_ns, self.number);
             self.request(&mut turn);
-            turn.requests += 1;
             self.number += 1;
-            self.now_ns = began_ns + SECOND_NS / rate;
+            let requests = self.number - first;
+            turn.requests += requests;
+            self.now_ns = began_ns + requests * SECOND_NS / rate;
         }
         turn.now_ns = self.now_ns;
         turn
     }
 
-    fn ends(&self) -> &'static [End] {
+    fn ends(&self) -> Vec<End> {
         match self.scene {
-            Scene::Nginx => &[NGINX_FRONT],
-            Scene::Go => &[GO_FRONT],
-            Scene::Redis => &[REDIS_FRONT],
-            Scene::Chain => &[NGINX_FRONT, NGINX_BACK, GO_FRONT, GO_BACK, REDIS_FRONT],
+            Scene::Nginx => vec![NGINX_FRONT],
+            Scene::Go => vec![GO_FRONT],
+            Scene::Redis => vec![REDIS_FRONT],
+            Scene::Chain => vec![NGINX_FRONT, NGINX_BACK, GO_FRONT, GO_BACK, REDIS_FRONT],
+            Scene::Calls { front, back } => vec![front, back],
         }
     }
 
@@ -208,7 +271,48 @@ impl Traffic {
                 self.moved(turn, REDIS_FRONT, DIRECTION_OUT, REDIS_VALUE, REDIS_VALUE.len());
             }
             Scene::Chain => self.chain(turn),
+            Scene::Calls { front, back } => self.crowd(turn, front, back),
         }
+    }
+
+    /// Requests that are open at once: each step is done for one after the other.
+    fn crowd(&mut self, turn: &mut Turn, front: End, back: End) {
+        let first = self.number;
+        let response = GO_HEAD.len() + 1024;
+        for step in 0..4 {
+            for number in first..first + CROWD {
+                self.number = number;
+                match step {
+                    0 => self.moved(turn, front, DIRECTION_IN, PROXIED_GET, PROXIED_GET.len()),
+                    1 => self.moved(turn, back, DIRECTION_OUT, PROXIED_GET, PROXIED_GET.len()),
+                    2 => self.moved(turn, back, DIRECTION_IN, GO_HEAD, response),
+                    _ => {
+                        if back.who == Who::Helper {
+                            self.woken(turn, front, back);
+                        }
+                        self.moved(turn, front, DIRECTION_OUT, GO_HEAD, response);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The thread that serves was woken by the one that had the answer.
+    fn woken(&mut self, turn: &mut Turn, front: End, back: End) {
+        let slot = self.number % CONNECTIONS;
+        let [woken, waker] = [front, back].map(|end| thread(end, slot));
+        self.now_ns += 1_000;
+        turn.record(&[
+            &[Kind::Woken as u8, 0, 0, 0, 0, 0, 0, 0],
+            &front.pid.to_ne_bytes(),
+            &woken.to_ne_bytes(),
+            &self.now_ns.to_ne_bytes(),
+            &waker.to_ne_bytes(),
+            &0u32.to_ne_bytes(),
+            &(1u32 << 31 | 77).to_ne_bytes(),
+            &[0; 4],
+            &[0; 24 * (WAKES_MAX - 1)],
+        ]);
     }
 
     fn nginx(&mut self, turn: &mut Turn) {
@@ -264,7 +368,7 @@ impl Traffic {
             &(bytes.len() as u32).to_ne_bytes(),
             &connection(end, slot).to_ne_bytes(),
             &self.now_ns.to_ne_bytes(),
-            &actor(end, slot),
+            &actor(end, slot, (direction == DIRECTION_OUT).then_some(self.number)),
             &(round * length + offset).to_ne_bytes(),
             &moved.to_ne_bytes(),
             bytes,
@@ -274,7 +378,7 @@ impl Traffic {
     fn open_all(&mut self, turn: &mut Turn) {
         for slot in 0..CONNECTIONS {
             for end in self.ends() {
-                self.open(turn, *end, slot);
+                self.open(turn, end, slot);
             }
         }
     }
@@ -307,7 +411,7 @@ impl Traffic {
             &local_port.to_ne_bytes(),
             &connection(end, slot).to_ne_bytes(),
             &self.now_ns.to_ne_bytes(),
-            &actor(end, slot),
+            &actor(end, slot, None),
             &address,
             &address,
             &sequence.to_ne_bytes(),
@@ -325,13 +429,28 @@ fn connection(end: End, slot: u64) -> u64 {
     (end.kind * 100 + slot) << 12
 }
 
-/// One thread a process, and in Go one goroutine a connection.
-fn actor(end: End, slot: u64) -> [u8; 24] {
-    let goroutine = if end.pid == GO { 1_000 + slot } else { 0 };
+fn thread(end: End, slot: u64) -> u32 {
+    match end.who {
+        Who::Loop | Who::Goroutine | Who::Task => end.pid,
+        Who::Thread => end.pid * 1_000 + slot as u32,
+        Who::Helper => end.pid * 1_000 + (CONNECTIONS + slot) as u32,
+    }
+}
+
+/// `writes`: the number of the request, where it writes: only then a task is known.
+fn actor(end: End, slot: u64, writes: Option<u64>) -> [u8; 24] {
+    let (routine, parent) = match (end.who, writes) {
+        (Who::Goroutine, _) => (1_000 + slot, 1),
+        (Who::Task, Some(number)) => {
+            let number = (number & TASK_NUMBER_MASK) << TASK_NUMBER_SHIFT;
+            (ROUTINE_TASK | number | (0x10_000 + slot * 64), 0)
+        }
+        _ => (0, 0),
+    };
     let mut bytes = [0; 24];
     bytes[..4].copy_from_slice(&end.pid.to_ne_bytes());
-    bytes[4..8].copy_from_slice(&end.pid.to_ne_bytes());
-    bytes[8..16].copy_from_slice(&goroutine.to_ne_bytes());
-    bytes[16..].copy_from_slice(&u64::from(goroutine != 0).to_ne_bytes());
+    bytes[4..8].copy_from_slice(&thread(end, slot).to_ne_bytes());
+    bytes[8..16].copy_from_slice(&routine.to_ne_bytes());
+    bytes[16..].copy_from_slice(&u64::to_ne_bytes(parent));
     bytes
 }

@@ -18,7 +18,8 @@ const PROFILE: &str = "instructions";
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What to play: nginx (a file), go, redis, chain (nginx asks go, go asks redis, both ends watched)
+    /// What to play: nginx (a file), go, redis, chain (nginx asks go, go asks redis, both ends watched); services that
+    /// make one call a request, eight of them at once: go-calls, threads, helpers (threads that call for others), node, asyncio
     #[arg(default_values = ["nginx", "go", "redis", "chain"])]
     traffics: Vec<String>,
     /// Requests before counting starts; the tables hold some seconds of the past
@@ -82,10 +83,12 @@ fn measure(traffic: &str, directory: &Path, options: &Options) -> Result<()> {
     let costs = callgrind::by_room(&std::fs::read_to_string(&out)?)?;
     let total: f64 = costs.iter().map(|(_, cost)| cost).sum();
     println!(
-        "{traffic}: {:.0} instructions a request ({:.0} a span), {:.1} allocations and {:.0} encoded bytes a request, \
-         {:.1} MiB held; lost {}",
+        "{traffic}: {:.0} instructions a request ({:.0} a span; {:.2} spans, {:.2} of them with a parent), {:.1} allocations \
+         and {:.0} encoded bytes a request, {:.1} MiB held; lost {}",
         total / requests,
         total / spans,
+        spans / requests,
+        figure("linked")? / requests,
         figure("allocations")? / requests,
         figure("bytes")? / requests,
         figure("held")? / 1_048_576.0,
