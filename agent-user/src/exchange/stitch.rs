@@ -125,26 +125,29 @@ impl Stitcher {
             sink.finished(oldest.exchange);
         }
         let request_done = message.ends == Ends::Here;
-        let exchange = Box::new(Exchange {
-            number: self.next_number,
-            protocol: message.refined.unwrap_or(protocol),
-            carrier: protocol,
-            first_token_ns: None,
-            local: self.local,
-            sender,
-            request_position: at.start,
-            request_start_ns: at.start_ns,
-            request_end_ns: at.end_ns,
-            response: None,
-            response_start_ns: None,
-            response_end_ns: None,
-            request_bytes: message.size_bytes.unwrap_or(at.end - at.start),
-            response_bytes: 0,
-            request_actor: at.actor,
-            response_actor: None,
-            ending: Ending::Open,
-            request: message,
-        });
+        let exchange = Box::write(
+            Box::new_uninit(),
+            Exchange {
+                number: self.next_number,
+                protocol: message.refined.unwrap_or(protocol),
+                carrier: protocol,
+                first_token_ns: None,
+                local: self.local,
+                sender,
+                request_position: at.start,
+                request_start_ns: at.start_ns,
+                request_end_ns: at.end_ns,
+                response: None,
+                response_start_ns: None,
+                response_end_ns: None,
+                request_bytes: message.size_bytes.unwrap_or(at.end - at.start),
+                response_bytes: 0,
+                request_actor: at.actor,
+                response_actor: None,
+                ending: Ending::Open,
+                request: message,
+            },
+        );
         self.next_number += 1;
         sink.began(&exchange);
         let pairing = exchange.request.pairing;

@@ -265,12 +265,16 @@ impl Pipeline {
                 connection: data.connection,
             });
         };
-        self.spans.linker.touched(
-            data.connection,
-            data.actor,
-            data.direction == Direction::In,
-            data.time_ns,
-        );
+        // More of a body that nobody looks at, from where its bytes are not seen (`sendfile`), says nothing new of its answer.
+        let is_body = data.direction == Direction::Out && data.bytes.is_empty();
+        if !(is_body && live.flow.is_passing(data.direction)) {
+            self.spans.linker.touched(
+                data.connection,
+                data.actor,
+                data.direction == Direction::In,
+                data.time_ns,
+            );
+        }
         // A socket inherited over fork or passed to another process belongs to whoever moves its bytes.
         if live.instance.pid != data.actor.pid && data.actor.pid != 0 {
             live.instance = self.directory.instance(data.actor.pid);

@@ -172,8 +172,7 @@ fn resource_attributes(out: &mut Vec<u8>, instance: &Instance, agent: &Agent) {
 
 fn encode_span(out: &mut Vec<u8>, linked: &Linked, unix_offset_ns: u64, connections: &mut Connections) {
     let Linked { span, link } = linked;
-    bytes(out, 1, &link.trace_id.to_be_bytes());
-    bytes(out, 2, &link.span_id.to_be_bytes());
+    out.extend_from_slice(&ids(link.trace_id, link.span_id));
     if link.parent_span_id != 0 {
         bytes(out, 4, &link.parent_span_id.to_be_bytes());
     }
@@ -187,9 +186,11 @@ fn encode_span(out: &mut Vec<u8>, linked: &Linked, unix_offset_ns: u64, connecti
         Some((operation, subject)) => text(out, 5, if operation.is_empty() { subject } else { operation }),
         None => text(out, 5, &span.name()),
     }
-    varint(out, 6, kind(span.kind()));
-    fixed64(out, 7, span.start_ns().wrapping_add(unix_offset_ns));
-    fixed64(out, 8, span.end_ns().wrapping_add(unix_offset_ns));
+    out.extend_from_slice(&kind_and_times(
+        kind(span.kind()),
+        span.start_ns().wrapping_add(unix_offset_ns),
+        span.end_ns().wrapping_add(unix_offset_ns),
+    ));
     span.attributes_of_exchange(&mut |key, value| attribute(out, 9, key, value));
     connections.write(out, span);
     out.extend_from_slice(link_method(link.method));
@@ -212,6 +213,26 @@ fn encode_span(out: &mut Vec<u8>, linked: &Linked, unix_offset_ns: u64, connecti
             varint(status, 3, 2);
         });
     }
+}
+
+/// The fields `trace_id` and `span_id`.
+fn ids(trace_id: u128, span_id: u64) -> [u8; 28] {
+    let mut fields = [0; 28];
+    fields[..2].copy_from_slice(&[1 << 3 | 2, 16]);
+    fields[2..18].copy_from_slice(&trace_id.to_be_bytes());
+    fields[18..20].copy_from_slice(&[2 << 3 | 2, 8]);
+    fields[20..].copy_from_slice(&span_id.to_be_bytes());
+    fields
+}
+
+/// The fields `kind`, `start_time_unix_nano` and `end_time_unix_nano`.
+fn kind_and_times(kind: u8, start_ns: u64, end_ns: u64) -> [u8; 20] {
+    let mut fields = [0; 20];
+    fields[..3].copy_from_slice(&[6 << 3, kind, 7 << 3 | 1]);
+    fields[3..11].copy_from_slice(&start_ns.to_le_bytes());
+    fields[11] = 8 << 3 | 1;
+    fields[12..].copy_from_slice(&end_ns.to_le_bytes());
+    fields
 }
 
 /// An attribute of a span with a short text, written by the compiler.
@@ -243,7 +264,7 @@ fn link_confidence(confidence: Confidence) -> &'static [u8] {
     }
 }
 
-fn kind(kind: Kind) -> u64 {
+fn kind(kind: Kind) -> u8 {
     match kind {
         Kind::Server => 2,
         Kind::Client => 3,

@@ -20,9 +20,13 @@ pub(super) struct RequestFields<'a> {
 }
 
 impl<'a> RequestFields<'a> {
-    /// Whether [`Self::see`] has a use for names that begin with this letter, in lower case.
+    /// Bytes of the shortest name that [`Self::see`] has a use for (`b3`).
+    pub(super) const SHORTEST: usize = 2;
+
+    /// Whether it may have a use for a line of at least so many bytes, by the name's first letter.
     #[inline]
-    pub(super) fn wants(letter: u8) -> bool {
+    pub(super) fn wants(line: &[u8]) -> bool {
+        let letter = line[0] | 0x20;
         matches!(letter, b'h' | b'u' | b'c' | b't' | b'e') || ContextReader::wants(letter)
     }
 
@@ -51,10 +55,17 @@ pub(super) struct ResponseFields<'a> {
 }
 
 impl<'a> ResponseFields<'a> {
-    /// As [`RequestFields::wants`].
+    /// As [`RequestFields::SHORTEST`] (`Upgrade`).
+    pub(super) const SHORTEST: usize = 7;
+
+    /// As [`RequestFields::wants`], by the first and the fourth letter: most responses have a `Connection` and a
+    /// `Cache-Control`, too.
     #[inline]
-    pub(super) fn wants(letter: u8) -> bool {
-        matches!(letter, b'u' | b'c' | b't')
+    pub(super) fn wants(line: &[u8]) -> bool {
+        matches!(
+            (line[0] | 0x20, line[3] | 0x20),
+            (b'u', b'r') | (b'c', b't') | (b't', b'n')
+        )
     }
 
     #[inline]

@@ -89,7 +89,9 @@ fn plain_request(bytes: &[u8]) -> Option<Parsed<RequestHead>> {
     let line = lines.request_line()?;
     let mut fields = RequestFields::default();
     lines
-        .fields(RequestFields::wants, |name, value| fields.see(name, value))
+        .fields(RequestFields::SHORTEST, RequestFields::wants, |name, value| {
+            fields.see(name, value)
+        })
         .then(|| {
             let head = request_head(line.method, line.target, line.version_1_0, fields);
             Parsed::Head(head, lines.length())
@@ -134,7 +136,9 @@ fn plain_response(bytes: &[u8], asked: Asked) -> Option<Parsed<ResponseHead>> {
     let line = lines.status_line()?;
     let mut fields = ResponseFields::default();
     lines
-        .fields(ResponseFields::wants, |name, value| fields.see(name, value))
+        .fields(ResponseFields::SHORTEST, ResponseFields::wants, |name, value| {
+            fields.see(name, value)
+        })
         .then(|| {
             let head = response_head(line.code, line.version_1_0, &fields, asked);
             Parsed::Head(head, lines.length())

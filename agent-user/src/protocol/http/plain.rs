@@ -77,11 +77,13 @@ impl<'a> Lines<'a> {
         })
     }
 
-    /// Shows name and value of every field line whose name's first letter `wanted` takes, up to and with the empty line;
-    /// false where one is not plain.
+    /// Shows name and value of every field line that `wanted` takes, up to and with the empty line; false where one is not
+    /// plain. A name of interest is at least `shortest` bytes long, so its colon stands no earlier; of others the name shown
+    /// may be a longer one, which is of no interest either.
     pub(super) fn fields(
         &mut self,
-        wanted: impl Fn(u8) -> bool,
+        shortest: usize,
+        wanted: impl Fn(&[u8]) -> bool,
         mut see: impl FnMut(&'a [u8], &'a [u8]),
     ) -> bool {
         for _ in 0..=MAX_FIELDS {
@@ -90,11 +92,12 @@ impl<'a> Lines<'a> {
             if !first.is_ascii_alphabetic() {
                 return false;
             }
-            if !wanted(first | 0x20) {
+            if line.len() < shortest || !wanted(line) {
                 continue;
             }
             // A line without a colon is passed over, as everywhere.
-            if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+            if let Some(behind) = line[shortest..].iter().position(|byte| *byte == b':') {
+                let colon = shortest + behind;
                 let name = &line[..colon];
                 // Some take the name without the space.
                 if name.ends_with(b" ") {
