@@ -33,7 +33,7 @@ pub(super) struct Conversation {
     pub(super) protocol: Protocol,
     pub(super) capture_prefix_bytes: u32,
     /// Set once the protocol is left for one that must be recognised first, or for nothing readable.
-    pub(super) departure: Option<Departure>,
+    pub(super) departure: Option<Box<Departure>>,
     parser: Box<dyn Parser>,
     settings: Settings,
     lanes: [Lane; 2],
@@ -58,6 +58,10 @@ impl Conversation {
             lanes: [Lane::new(joined), Lane::new(joined)],
             datagram,
         }
+    }
+
+    pub(super) fn is_passing(&self, side: Side) -> bool {
+        self.lanes[side as usize].stream.is_skipping()
     }
 
     pub(super) fn data(&mut self, side: Side, chunk: &Chunk<'_>, out: &mut Out<'_>) {
@@ -431,12 +435,12 @@ impl Conversation {
                 lane.synced = true;
             }
         } else {
-            self.departure = Some(Departure {
+            self.departure = Some(Box::new(Departure {
                 to,
                 side,
                 position,
                 bytes: rest.to_vec(),
-            });
+            }));
         }
     }
 }

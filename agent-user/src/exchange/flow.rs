@@ -111,6 +111,14 @@ impl Flow {
         }
     }
 
+    /// Whether the next bytes of this direction are the rest of a message that nobody needs to see.
+    pub fn is_passing(&self, direction: Direction) -> bool {
+        match &self.state {
+            State::Speaking(conversation) => conversation.is_passing(self.side(direction)),
+            _ => false,
+        }
+    }
+
     pub fn open_exchanges(&self) -> usize {
         self.stitcher.open_count()
     }
@@ -139,7 +147,7 @@ impl Flow {
                 };
                 conversation.data(side, chunk, &mut out);
                 if let Some(departure) = conversation.departure.take() {
-                    self.depart(departure, chunk, sink);
+                    self.depart(&departure, chunk, sink);
                 }
             }
         }
@@ -197,7 +205,7 @@ impl Flow {
     }
 
     /// The parser left for another protocol, or for nothing readable.
-    fn depart(&mut self, departure: Departure, chunk: &Chunk<'_>, sink: &mut dyn Sink) {
+    fn depart(&mut self, departure: &Departure, chunk: &Chunk<'_>, sink: &mut dyn Sink) {
         if departure.to != Next::Detect {
             self.state = State::Opaque;
             return;

@@ -34,8 +34,12 @@ impl Queued {
     }
 }
 
+/// Most connections never keep anything, so that it takes a word until they do.
 #[derive(Default)]
-pub(super) struct Queue {
+pub(super) struct Queue(Option<Box<Kept>>);
+
+#[derive(Default)]
+struct Kept {
     chunks: VecDeque<Queued>,
     bytes: usize,
 }
@@ -43,13 +47,14 @@ pub(super) struct Queue {
 impl Queue {
     /// Bytes kept.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.0.as_ref().map_or(0, |kept| kept.bytes)
     }
 
     /// Keeps a chunk; answers how many older ones had to go for it.
     pub(super) fn push(&mut self, direction: Direction, chunk: &Chunk<'_>) -> u64 {
-        self.bytes += chunk.bytes.len();
-        self.chunks.push_back(Queued {
+        let kept = self.0.get_or_insert_default();
+        kept.bytes += chunk.bytes.len();
+        kept.chunks.push_back(Queued {
             direction,
             time_ns: chunk.time_ns,
             actor: chunk.actor,
@@ -59,30 +64,41 @@ impl Queue {
             continues: chunk.continues,
         });
         let mut turned_away = 0;
-        while self.chunks.len() > CHUNKS_MAX || (self.bytes > BYTES_MAX && self.chunks.len() > 1) {
-            self.pop();
+        while kept.chunks.len() > CHUNKS_MAX || (kept.bytes > BYTES_MAX && kept.chunks.len() > 1) {
+            kept.pop();
             turned_away += 1;
         }
         turned_away
     }
 
+    /// The oldest chunk. With the last one goes what it took to keep any.
     pub(super) fn pop(&mut self) -> Option<Queued> {
-        let oldest = self.chunks.pop_front()?;
-        self.bytes -= oldest.bytes.len();
-        Some(oldest)
+        let kept = self.0.as_mut()?;
+        let oldest = kept.pop();
+        if kept.chunks.is_empty() {
+            self.clear();
+        }
+        oldest
     }
 
     pub(super) fn of(&self, direction: Direction) -> impl DoubleEndedIterator<Item = &Queued> {
-        self.chunks
-            .iter()
-            .filter(move |queued| queued.direction == direction)
+        let chunks = self.0.iter().flat_map(|kept| &kept.chunks);
+        chunks.filter(move |queued| queued.direction == direction)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.0.is_none()
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.0 = None;
+    }
+}
+
+impl Kept {
+    fn pop(&mut self) -> Option<Queued> {
+        let oldest = self.chunks.pop_front()?;
+        self.bytes -= oldest.bytes.len();
+        Some(oldest)
     }
 }

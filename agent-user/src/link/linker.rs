@@ -27,6 +27,10 @@ use super::{Confidence, Counters, Decision, ExchangeId, Limits, Method, Seen, St
 use crate::event::{Actor, ConnectionId, TimeNs};
 use crate::protocol::Side;
 
+/// Connections that stay in their table while nothing is open on them: most are asked for again soon, and making and dropping an
+/// entry for each request costs several times what finding it does.
+const CONNECTIONS_KEPT: usize = 4_096;
+
 pub struct Linker {
     pub(super) limits: Limits,
     pub(super) counters: Counters,
@@ -42,7 +46,7 @@ pub struct Linker {
     pub(super) connecting: Connecting,
     /// Who reads right now, and where.
     pub(super) reading: Option<(ConnectionId, Actor)>,
-    /// Exchanges open on a connection, oldest first.
+    /// Exchanges open on a connection, oldest first; of some connections also that there are none, see [`CONNECTIONS_KEPT`].
     pub(super) on_connection: Table<ConnectionId, SmallVec<[ExchangeId; 2]>>,
     /// Open server exchanges that somebody's decision waits for: their other end may still turn up on this host.
     pub(super) settling: VecDeque<(TimeNs, ExchangeId)>,
@@ -254,7 +258,9 @@ impl Linker {
         self.inferring.end(pid);
     }
 
+    /// Nothing more comes of it: its exchanges are finished.
     pub fn connection_closed(&mut self, connection: ConnectionId) {
+        self.on_connection.remove(&connection);
         if let Some(call) = self.connecting.closed(connection) {
             self.closed_after(call);
         }
@@ -401,7 +407,7 @@ impl Linker {
             if let Some(at) = open.iter().rposition(|other| *other == id) {
                 open.remove(at);
             }
-            if open.is_empty() {
+            if open.is_empty() && self.on_connection.len() > CONNECTIONS_KEPT {
                 self.on_connection.remove(&connection);
             }
         }

@@ -153,8 +153,10 @@ impl Linker {
             .task
             .filter(|task| task.is_numbered())
             .and_then(|task| self.tasks.table.get(&key(actor, task)));
-        work.and_then(|work| work.answers)
-            .is_some_and(|(_, connection)| !self.on_connection.contains_key(&connection))
+        work.and_then(|work| work.answers).is_some_and(|(_, connection)| {
+            let open = self.on_connection.get(&connection);
+            open.is_none_or(|open| open.is_empty())
+        })
     }
 
     /// A task writes the answer to this request.

@@ -33,7 +33,10 @@ fn every_table_is_bounded_and_says_what_it_turned_away() {
     assert!(
         counters.exchanges_evicted > 0 && counters.threads_evicted > 0 && counters.connections_evicted > 0
     );
-    assert!(bench.linker.on_connection.len() <= 64 && bench.linker.settling.len() <= 128);
+    assert!(open_on_connections(&bench.linker) <= 64 && bench.linker.settling.len() <= 128);
+    assert!(bench.linker.on_connection.len() <= CONNECTIONS_KEPT);
+    (0..1000).for_each(|n| bench.linker.connection_closed(ConnectionId(n + 5000)));
+    assert_eq!(bench.linker.on_connection.len(), 0);
 }
 
 #[test]
@@ -57,9 +60,22 @@ fn what_is_decided_is_forgotten_once_nobody_asks_for_it() {
         linker.exchanges.len(),
         linker.waiting.len(),
         linker.settling.len(),
-        linker.on_connection.len(),
+        open_on_connections(linker),
     ];
     assert_eq!(held, [0; 4]);
+}
+
+fn open_on_connections(linker: &Linker) -> usize {
+    linker.on_connection.iter().map(|(_, open)| open.len()).sum()
+}
+
+#[test]
+fn connections_without_open_exchanges_are_kept_up_to_a_number() {
+    let mut bench = Bench::new();
+    for connection in 0..2 * CONNECTIONS_KEPT as u64 {
+        bench.serve(actor(10, 11), connection);
+    }
+    assert_eq!(bench.linker.on_connection.len(), CONNECTIONS_KEPT);
 }
 
 proptest! {
