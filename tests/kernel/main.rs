@@ -12,6 +12,8 @@ mod calls;
 #[cfg(test)]
 mod calls_32;
 #[cfg(test)]
+mod go;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod memory;

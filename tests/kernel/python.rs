@@ -181,7 +181,7 @@ fn what_uvloop_writes_later_carries_the_task_that_wrote_it() {
 }
 
 /// Where a function of this very program is in its file.
-fn place(function: usize) -> Option<u64> {
+pub(crate) fn place(function: usize) -> Option<u64> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     maps.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();
