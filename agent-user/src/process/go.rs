@@ -141,11 +141,13 @@ pub(super) fn functions(executable: &Path) -> Option<GoFunctions> {
 fn recognised<'data>(object: &impl Object<'data>, addresses: [Option<u64>; NAMES.len()]) -> GoFunctions {
     let text = object.section_by_name(".text");
     let mut has_unknown = false;
-    let mut place = |address: u64, begins: fn([u8; 4]) -> bool| {
-        let code = text.as_ref()?.data_range(address, 4).ok().flatten();
-        let known = code.and_then(|code| code.try_into().ok()).is_some_and(begins);
-        has_unknown |= !known;
-        known.then(|| file_offset(object, address)).flatten()
+    let mut place = |address: u64, probed: fn(&[u8; HEAD_BYTES]) -> Option<u64>| {
+        let code = text
+            .as_ref()
+            .and_then(|text| text.data_range(address, HEAD_BYTES as u64).ok()?);
+        let inside = code.and_then(|code| probed(code.try_into().ok()?));
+        has_unknown |= inside.is_none();
+        Some(file_offset(object, address)? + inside?)
     };
     let [
         round_trip,
@@ -157,17 +159,14 @@ fn recognised<'data>(object: &impl Object<'data>, addresses: [Option<u64>; NAMES
     ] = addresses;
     let mut both = |first: Option<u64>, second: Option<u64>| {
         let (first, second) = first.zip(second)?;
-        Some([
-            place(first, begins_with_check)?,
-            place(second, begins_with_check)?,
-        ])
+        Some([place(first, behind_check)?, place(second, behind_check)?])
     };
     let http_client = both(round_trip, connection_write);
     let grpc_server = both(handle_streams, handle_stream);
     // A server has the function, too.
     let grpc_client = new_stream
         .and(header_frame)
-        .and_then(|address| place(address, begins_with_cleanup));
+        .and_then(|address| place(address, behind_load));
     GoFunctions {
         http_client,
         grpc_client,
@@ -176,22 +175,41 @@ fn recognised<'data>(object: &impl Object<'data>, addresses: [Option<u64>; NAMES
     }
 }
 
-/// A function that looks first whether its stack is large enough (`cmd/internal/obj/x86`, `stacksplit`): with
-/// `cmp rsp, [r14+16]`, or with `lea r12, [rsp-n]` before.
-fn begins_with_check(code: [u8; 4]) -> bool {
-    const PROLOGUES: [[u8; 4]; 3] = [
-        [0x49, 0x3B, 0x66, 0x10],
-        [0x4C, 0x8D, 0x64, 0x24],
-        [0x4C, 0x8D, 0xA4, 0x24],
-    ];
-    PROLOGUES.contains(&code)
+/// Bytes of a function that are looked at.
+const HEAD_BYTES: usize = 24;
+
+// Probes are set at the first instruction that the kernel carries out by itself (`arch/x86/kernel/uprobes.c`,
+// `branch_setup_xol_ops` and `push_setup_xol_ops`). Others are stepped over, which takes a second exception, and in a virtual
+// machine that one leaves the guest. No argument has been touched by then.
+
+/// In a function that looks first whether its stack is large enough (`cmd/internal/obj/x86`, `stacksplit`): with
+/// `cmp rsp, [r14+16]`, or with `lea r12, [rsp-n]` and `cmp r12, [r14+16]`. Behind the jump that follows, so that it is met once
+/// where the stack has to grow, if there is `push rbp`; else at the jump.
+fn behind_check(code: &[u8; HEAD_BYTES]) -> Option<u64> {
+    let jump = match code {
+        [0x49, 0x3B, 0x66, 0x10, ..] => 4,
+        [0x4C, 0x8D, 0x64, 0x24, _, 0x4D, 0x3B, 0x66, 0x10, ..] => 9,
+        [0x4C, 0x8D, 0xA4, 0x24, _, _, _, _, 0x4D, 0x3B, 0x66, 0x10, ..] => 12,
+        _ => return None,
+    };
+    match code[jump..] {
+        [0x76, _, 0x55, ..] => Some(jump as u64 + 2),
+        [0x0F, 0x86, _, _, _, _, 0x55, ..] => Some(jump as u64 + 6),
+        [0x76, ..] | [0x0F, 0x86, ..] => Some(jump as u64),
+        _ => None,
+    }
 }
 
-/// A function whose first act is to load `headerFrame.cleanup` into some register: `mov r64, [rax+64]`. That the field is
-/// there tells that those before it are where they are known to be.
-fn begins_with_cleanup(code: [u8; 4]) -> bool {
-    let [prefix, load, registers, offset] = code;
-    prefix & 0xFB == 0x48 && load == 0x8B && registers & 0xC7 == 0x40 && offset == 64
+/// In a function whose first act is to load `headerFrame.cleanup` into some register: `mov r64, [rax+64]`. That the field is
+/// there tells that those before it are where they are known to be. At the jump behind the test that follows, if there is one.
+fn behind_load(code: &[u8; HEAD_BYTES]) -> Option<u64> {
+    match code {
+        [0x48 | 0x4C, 0x8B, registers, 64, rest @ ..] if registers & 0xC7 == 0x40 => match rest {
+            [0x48 | 0x4D, 0x85, _, 0x74 | 0x75, ..] => Some(7),
+            _ => Some(0),
+        },
+        _ => None,
+    }
 }
 
 fn by_symbols<'data>(object: &impl Object<'data>) -> [Option<u64>; NAMES.len()] {
@@ -278,21 +296,48 @@ mod tests {
         assert_eq!(inline_version(b"\xff Go buildinf:\x08\x00"), None);
     }
 
+    /// Filled up with what begins nothing.
+    fn head(code: &[u8]) -> [u8; HEAD_BYTES] {
+        std::array::from_fn(|at| code.get(at).copied().unwrap_or(0xCC))
+    }
+
     #[test]
-    fn functions_are_recognised_by_how_they_begin() {
-        // The first register argument is RAX; any register may take the field.
-        for load in [[0x48, 0x8B, 0x48, 64], [0x4C, 0x8B, 0x50, 64]] {
-            assert!(begins_with_cleanup(load) && !begins_with_check(load));
+    fn functions_are_probed_behind_the_look_at_their_stack() {
+        let small = [0x49, 0x3B, 0x66, 0x10];
+        let middle = [0x4C, 0x8D, 0x64, 0x24, 0x80, 0x4D, 0x3B, 0x66, 0x10];
+        let large = [
+            0x4C, 0x8D, 0xA4, 0x24, 0x68, 0xFF, 0xFF, 0xFF, 0x4D, 0x3B, 0x66, 0x10,
+        ];
+        for check in [&small[..], &middle, &large] {
+            let with = |rest: &[u8]| behind_check(&head(&[check, rest].concat()));
+            let after = check.len() as u64;
+            assert_eq!(with(&[0x76, 0x40, 0x55]), Some(after + 2));
+            assert_eq!(with(&[0x0F, 0x86, 0x48, 0x0A, 0, 0, 0x55]), Some(after + 6));
+            assert_eq!(with(&[0x0F, 0x86, 0x48, 0x0A, 0, 0, 0x48]), Some(after));
+            assert_eq!(with(&[0x90]), None);
         }
+        assert_eq!(behind_check(&head(&[0x55, 0x48, 0x89, 0xE5])), None);
+        // The comparison of another one.
+        assert_eq!(
+            behind_check(&head(&[0x4C, 0x8D, 0x64, 0x24, 0x80, 0x76, 0x40])),
+            None
+        );
+    }
+
+    #[test]
+    fn the_head_of_a_stream_is_known_by_the_field_that_is_loaded() {
+        // The first register argument is RAX; any register may take the field.
+        let load = [0x48, 0x8B, 0x48, 64, 0x48, 0x85, 0xC9, 0x74, 0x06];
+        assert_eq!(behind_load(&head(&load)), Some(7));
+        assert_eq!(behind_load(&head(&[0x4C, 0x8B, 0x50, 64])), Some(0));
         // Another offset, another base, a narrower load.
         for other in [
             [0x48, 0x8B, 0x48, 72],
             [0x48, 0x8B, 0x4B, 64],
             [0x8B, 0x48, 64, 0],
         ] {
-            assert!(!begins_with_cleanup(other), "{other:X?}");
+            assert_eq!(behind_load(&head(&other)), None, "{other:X?}");
         }
-        assert!(begins_with_check([0x49, 0x3B, 0x66, 0x10]));
     }
 
     #[test]
