@@ -15,7 +15,7 @@
 
 use super::connecting::Cause;
 use super::linker::Linker;
-use super::record::{Exchange, Parent};
+use super::record::{Exchange, Parent, Process};
 use super::thread::{Work, Worker};
 use super::{ExchangeId, Method, Style};
 use crate::protocol::PropagatedContext;
@@ -265,8 +265,10 @@ fn contradicted(linker: &Linker, call: &Exchange, owner: ExchangeId, open: &[Exc
 /// for others in parallel, or works in the background. Times tell too little of such calls: several times as many answers
 /// were wrong as a wrong parent is worth.
 fn bystands(linker: &Linker, call: &Exchange) -> bool {
+    // Carriers whose virtual threads were not known yet seemed to do several things at once.
+    let one_by_one = |process: &Process| !process.interleaves || call.actor.is_virtual_thread();
     let faithful = linker.processes.get(&call.actor.pid).is_some_and(|process| {
-        process.style == Style::Learned && process.faithful >= TRUST_AFTER && !process.interleaves
+        process.style == Style::Learned && process.faithful >= TRUST_AFTER && one_by_one(process)
     });
     let serves = linker
         .threads
