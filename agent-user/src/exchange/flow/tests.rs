@@ -185,7 +185,11 @@ fn a_skipped_body_ends_its_exchange_whether_captured_or_not() {
     let mut wire = Wire::new(false);
     wire.request(1, b"a;");
     wire.moved(Direction::Out, 2, b"#9;xx", 5);
+    let passing =
+        |wire: &Wire| [Direction::In, Direction::Out].map(|direction| wire.flow.is_passing(direction));
+    assert_eq!(passing(&wire), [false, true]);
     wire.moved(Direction::Out, 3, b"", 7);
+    assert_eq!(passing(&wire), [false, false]);
     assert_eq!(wire.seen.pairs(), [pair("a", "9")]);
     assert_eq!(
         (
