@@ -27,13 +27,15 @@ impl PostgreSql {
         let rounds = self
             .pending
             .iter()
+            .skip(self.answer.over)
             .filter(|pending| matches!(pending.owed, Owed::Sync | Owed::Query | Owed::Call))
             .count();
         if rounds > 1 {
             return false;
         }
         self.answer.bytes += missing;
-        self.answer.lost = missing > 0 || self.answer.lost;
+        self.answer.lost |= missing > 0;
+        self.answer.unaccounted |= missing > 0;
         self.answer.blurred = true;
         true
     }
@@ -48,7 +50,8 @@ impl PostgreSql {
         let asked = self.pending.back();
         let over =
             flushed || asked.is_some_and(|last| matches!(last.owed, Owed::Sync | Owed::Query | Owed::Call));
-        if self.answer.lost && over && !is_copy && self.answer.over == 0 {
+        if self.answer.unaccounted && over && !is_copy {
+            self.answer.unaccounted = false;
             self.answer.over = self.pending.len();
         }
     }
@@ -182,6 +185,27 @@ mod tests {
             "SELECT SELECT b -> SELECT 1",
             "PREPARE SELECT c ->  (lost)",
             "SELECT SELECT c -> 57014 !canceled",
+        ];
+        assert_eq!(played(turns), lines);
+    }
+
+    /// What servers send by themselves is no answer.
+    #[test]
+    fn a_notification_does_not_answer_what_is_missing() {
+        let turns = vec![
+            client(frames(&[(b'Q', b"LISTEN c\0")])),
+            server(frames(&[(b'C', b"LISTEN\0"), (b'Z', b"I")])).captured(1),
+            server(frames(&[(b'A', b"\0\0\0\x07c\0x\0")])),
+            client(frames(&[(b'Q', b"SELECT a\0")])),
+            server(frames(SELECT)).captured(1),
+            client(frames(&[(b'Q', b"SELECT b\0")])),
+            server(frames(SELECT)),
+        ];
+        let lines = [
+            "NOTIFY c -> ",
+            "LISTEN LISTEN c ->  (lost)",
+            "SELECT SELECT a ->  (lost)",
+            "SELECT SELECT b -> SELECT 1",
         ];
         assert_eq!(played(turns), lines);
     }

@@ -31,6 +31,8 @@ pub(super) struct Answer {
     pub(super) copy_in: bool,
     /// Bytes are missing: the next frame must be looked for.
     pub(super) lost: bool,
+    /// Bytes are missing, and nothing of an answer was seen since.
+    pub(super) unaccounted: bool,
     /// Some of what is pending may have been answered unseen.
     pub(super) blurred: bool,
     /// Client bytes are missing: up to the next ReadyForQuery answers may be to what was not seen.
@@ -72,6 +74,7 @@ impl PostgreSql {
         if !unasked && self.in_step && self.pending.is_empty() && !self.connecting && head.kind != b'E' {
             return Step::AwaitPeer;
         }
+        self.answer.unaccounted &= unasked;
         let wanted = match head.kind {
             b'C' | b'Z' => head.bytes,
             b'E' | b'A' => head.bytes.min(TEXT_WANTED_BYTES),
@@ -466,6 +469,7 @@ impl PostgreSql {
     pub(super) fn leave_round(&mut self) {
         self.answer.aborting = false;
         self.answer.copy_in = false;
-        self.answer.blurred = false;
+        // What is missing may lie behind the round that ends.
+        self.answer.blurred = self.answer.unaccounted;
     }
 }
