@@ -344,11 +344,17 @@ impl Conversation {
             let consumed = consumed.min(rest.len());
             lane.stream.advance(consumed as u64);
             let start = lane.stream.mark_at(position);
+            let end = position + consumed as u64;
+            // Bytes may have been kept from before the chunk that tells what they are.
+            let last = lane
+                .stream
+                .mark_at(end.saturating_sub(1))
+                .filter(|_| end <= chunk.position);
             let at = Span {
                 start: position,
-                end: position + consumed as u64,
+                end,
                 start_ns: start.map_or(chunk.time_ns, |mark| mark.time_ns),
-                end_ns: chunk.time_ns,
+                end_ns: last.map_or(chunk.time_ns, |mark| mark.time_ns),
                 actor: start.map_or(chunk.actor, |mark| mark.actor),
             };
             (consumed, at)
