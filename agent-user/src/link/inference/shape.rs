@@ -35,11 +35,12 @@ const END: u32 = 0;
 const END_EARLY: u32 = 2;
 
 fn call_started(name: u32) -> u32 {
-    1 + 2 * name
+    1 + 3 * name
 }
 
-fn call_ended(name: u32) -> u32 {
-    2 + 2 * name
+/// Whether others are under way makes two events of it: what waits for all of several parallel calls comes after the last.
+fn call_ended(name: u32, others: bool) -> u32 {
+    2 + 3 * name + u32::from(others)
 }
 
 fn call_of(name: u32) -> u32 {
@@ -155,7 +156,7 @@ impl Shape {
     fn advance(&self, progress: &mut Progress, until_ns: i64, log: &mut PerClass) {
         while let Some((end_ns, name)) = progress.pop_ended(until_ns) {
             add(log, &self.step(progress.last, progress.calls, CALL_ENDS).0);
-            (progress.last, progress.last_ns) = (call_ended(name), end_ns);
+            (progress.last, progress.last_ns) = (call_ended(name, !progress.open.is_empty()), end_ns);
         }
     }
 
@@ -411,7 +412,7 @@ impl Progress {
     /// The last event, and when it was, where no call is under way.
     pub(super) fn waits(&self, now_ns: i64) -> Option<(u32, i64)> {
         match self.open.iter().max_by_key(|open| open.0) {
-            Some((end_ns, name)) => (*end_ns <= now_ns).then_some((call_ended(*name), *end_ns)),
+            Some((end_ns, name)) => (*end_ns <= now_ns).then_some((call_ended(*name, false), *end_ns)),
             None => Some((self.last, self.last_ns)),
         }
     }
@@ -437,7 +438,7 @@ fn walk<'a>(request: &Request, calls: impl Iterator<Item = &'a Call>, visit: Vis
     let advance = |at: &mut Progress, until_ns: i64, visit: Visit<'_>| {
         while let Some((end_ns, name)) = at.pop_ended(until_ns) {
             visit(at.last, at.calls, CALL_ENDS, None);
-            (at.last, at.last_ns) = (call_ended(name), end_ns);
+            (at.last, at.last_ns) = (call_ended(name, !at.open.is_empty()), end_ns);
         }
     };
     for call in calls {
