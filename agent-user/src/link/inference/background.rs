@@ -36,6 +36,8 @@ pub(super) struct Background {
 
 /// Calls by nobody that are believed in before any was seen.
 const PRIOR_CALLS: f64 = 0.1;
+/// Share of calls that are taken for nobody's before anything is known.
+const SUSPECTED: f64 = 0.1;
 /// Share of time without a request from which on that time alone is relied on.
 const IDLE_SHARE: f64 = 0.03;
 /// Kept of older counts when something new is added.
@@ -88,6 +90,13 @@ impl Background {
         }
     }
 
+    /// Takes some calls of each name for nobody's, before anything is known: none would stay none for long.
+    pub(super) fn suspect(&mut self, calls: &[Call]) {
+        for call in calls {
+            *self.found.calls.entry(call.name).or_default() += SUSPECTED;
+        }
+    }
+
     pub(super) fn found(&mut self, name: u32) {
         *self.found.calls.entry(name).or_default() += 1.0;
     }
@@ -110,10 +119,17 @@ impl Background {
         self.durations.values_mut().for_each(Density::refresh);
     }
 
+    /// The process is idle now and then: what happens meanwhile tells all there is to know.
+    pub(super) fn is_seen_alone(&self) -> bool {
+        self.idle.time_ns >= IDLE_SHARE * self.found.time_ns
+    }
+
     /// Log of the rate, per nanosecond, at which nobody makes this call.
     fn log_rate(&self, call: &Call) -> f32 {
-        let idle = self.idle.time_ns >= IDLE_SHARE * self.found.time_ns;
-        let rates = if idle { &self.idle } else { &self.found };
+        let rates = match self.is_seen_alone() {
+            true => &self.idle,
+            false => &self.found,
+        };
         let calls = rates.calls.get(&call.name).copied().unwrap_or(0.0);
         ((calls + PRIOR_CALLS) / rates.time_ns.max(1e8)).ln() as f32
     }

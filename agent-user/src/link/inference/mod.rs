@@ -54,7 +54,7 @@ const TIMES_ADD: f32 = 1.1;
 /// What to spend, and how long to wait.
 #[derive(Clone, Debug)]
 pub struct Parameters {
-    /// Rounds of learning from a first window.
+    /// Rounds of learning from a first window, at most.
     pub rounds: usize,
     /// Hypotheses followed at once while learning, and while deciding.
     pub learning_breadth: usize,
@@ -93,7 +93,7 @@ pub struct Parameters {
 impl Default for Parameters {
     fn default() -> Self {
         Self {
-            rounds: 2,
+            rounds: 4,
             learning_breadth: 16,
             deciding_breadth: 64,
             thrifty_breadth: 8,
@@ -154,6 +154,7 @@ impl Parameters {
             learns_crowds_anew: false,
             knows_queues: true,
             tests_itself: true,
+            rounds: 16,
             learning_breadth: 8,
             deciding_breadth: 32,
             error_budget: 0.007,

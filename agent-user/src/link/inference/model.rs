@@ -6,13 +6,13 @@
 //! then with several classes. Two, because where they disagree neither is to be trusted. Classes are first split along the
 //! direction in which gaps and durations of the most common call sequences vary together.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::Parameters;
 use super::background::Background;
 use super::density::{CLASSES, PerClass};
-use super::hypotheses::Hypotheses;
+use super::hypotheses::{Breadth, Hypotheses};
 use super::order::Order;
 use super::shape::{Shape, log_sum, normalised};
 use super::window::{Call, Guess, NOBODY, Request, Window};
@@ -39,18 +39,35 @@ const CLASS_ROUNDS: usize = 4;
 /// Requests open in the mean from which on queues are looked for: with fewer nobody stands in line for long.
 const QUEUES_FROM: f64 = 2.5;
 
-/// Whether queues are in order while the first guess is made better.
+/// Requests to learn from at first, and of each name.
+const PART: usize = 600;
+const PART_OF_NAME: usize = 50;
+/// Rounds of learning from the whole at last.
+const ROUNDS_WHOLE: usize = 3;
+/// So much more probable, of each call, is worth another round (a logarithm); and rounds that may bring less.
+const LITTLE: f64 = 0.003;
+const IDLE: usize = 4;
+/// No further round once so many proposals were weighed.
+const EFFORT: u64 = 3_000_000;
+/// So much less probable, of each call, is no other explanation of the same but a worse one (a logarithm).
+const MUCH: f64 = 0.02;
+
+/// What is taken for granted while the first guess is made better.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Queues {
-    Unknown,
-    Strict,
+enum Assumption {
+    Nothing,
+    /// Queues are in order.
+    InOrder,
+    /// Some calls of each name are nobody's.
+    SomeNobodys,
 }
 
-const GUESSES: [(Guess, Queues); 4] = [
-    (Guess::Oldest, Queues::Unknown),
-    (Guess::MostRecent, Queues::Unknown),
-    (Guess::Apart, Queues::Unknown),
-    (Guess::Oldest, Queues::Strict),
+const GUESSES: [(Guess, Assumption); 5] = [
+    (Guess::Oldest, Assumption::Nothing),
+    (Guess::MostRecent, Assumption::Nothing),
+    (Guess::Apart, Assumption::Nothing),
+    (Guess::Oldest, Assumption::InOrder),
+    (Guess::Oldest, Assumption::SomeNobodys),
 ];
 const EVEN: PerClass = [1.0 / CLASSES as f32; CLASSES];
 
@@ -81,46 +98,70 @@ impl Model {
         if let (Some(from_ns), Some(until_ns)) = (from_ns, until_ns) {
             unlearned.background.watch(requests, calls, from_ns, until_ns);
         }
-        let breadth = parameters.learning();
-        let queues = parameters.knows_queues && open_in_the_mean(requests) >= QUEUES_FROM;
+        let learning = Learning {
+            breadth: parameters.learning(),
+            rounds: parameters.rounds,
+            queues: parameters.knows_queues && open_in_the_mean(requests) >= QUEUES_FROM,
+        };
+        // Most is learned from a part, often; what is left to learn from the whole is not much.
+        let part = part(requests, calls);
         let mut learned: Vec<(f64, Self, Window<'_>)> = Vec::new();
-        let guesses = GUESSES
-            .iter()
-            .filter(|(_, order)| queues || *order == Queues::Unknown);
-        for (guess, order) in guesses.copied() {
-            let mut window = Window::new(requests, calls);
+        let guesses = GUESSES.iter().filter(|(_, assumption)| match assumption {
+            Assumption::Nothing => true,
+            Assumption::InOrder => learning.queues,
+            Assumption::SomeNobodys => !unlearned.background.is_seen_alone(),
+        });
+        for (guess, assumption) in guesses.copied() {
+            let mut window = Window::new(&part.0, &part.1);
             window.guess(guess);
             let mut model = match guess {
                 Guess::Apart => unlearned.relearned(&window.examples_apart(), |_, _| EVEN),
                 _ => unlearned.relearned_from_window(&window, |_, _| EVEN),
             };
-            if order == Queues::Strict {
-                model.order = Order::strict();
+            match assumption {
+                Assumption::Nothing => {}
+                Assumption::InOrder => model.order = Order::strict(),
+                Assumption::SomeNobodys => model.background.suspect(&part.1),
             }
-            for _ in 0..parameters.rounds {
-                Hypotheses::new(&mut window, &model, breadth).follow();
-                model = model.relearned_from_window(&window, |_, _| EVEN);
-            }
-            learned.push((model.log_probability(&window), model, window));
+            let log = learning.settle(&mut model, &mut window, |_| EVEN, |_, _| ());
+            learned.push((log, model, window));
         }
         learned.sort_by(|a, b| b.0.total_cmp(&a.0));
         learned.truncate(2);
+        // One that explains much less is no second opinion; the best one is, when it is not told classes apart.
+        let much = MUCH * part.1.len() as f64;
+        let alike = matches!(&learned[..], [first, second] if second.0 >= first.0 - much);
+        if let (false, [first, ..]) = (alike, &learned[..]) {
+            let mut again = Window::new(&part.0, &part.1);
+            again.owner.clone_from(&first.2.owner);
+            let second = (first.0, first.1.clone(), again);
+            learned.truncate(1);
+            learned.push(second);
+        }
         // Who goes first is observed where nobody has to, and a matter of the process: what is found with the best guess
         // holds for the other one.
         let mut found = Order::default();
-        for (log, model, window) in &mut learned {
-            let classes = split(&window.examples());
-            *model = model.relearned_from_window(window, |request, _| classes[request]);
+        for (nth, (log, model, window)) in learned.iter_mut().enumerate() {
+            if nth == 0 || alike {
+                let classes = split(&window.examples());
+                *model = model.relearned_from_window(window, |request, _| classes[request]);
+            }
             model.order = found.clone();
-            for _ in 0..2 * parameters.rounds {
-                Hypotheses::new(window, model, breadth).follow();
-                *model = model.relearned_from_window(window, |_, log| normalised(log));
-                if queues {
+            let measure = |model: &mut Self, window: &Window<'_>| {
+                if learning.queues {
                     model.order = Order::measured(window, model);
                 }
+            };
+            *log = learning.settle(model, window, normalised, measure);
+            if part.0.len() < requests.len() {
+                let mut whole = Window::new(requests, calls);
+                let at_last = Learning {
+                    rounds: ROUNDS_WHOLE,
+                    ..learning
+                };
+                *log = at_last.settle(model, &mut whole, normalised, measure);
             }
             found = model.order.clone();
-            *log = model.log_probability(window);
         }
         learned.sort_by(|a, b| a.0.total_cmp(&b.0));
         [(); 2].map(|()| learned.pop().map_or_else(Self::new, |(_, model, _)| model))
@@ -199,6 +240,66 @@ impl Model {
         next.background.refresh();
         next
     }
+}
+
+/// How a model is learned from a window without answers.
+#[derive(Clone, Copy)]
+struct Learning {
+    breadth: Breadth,
+    /// At most.
+    rounds: usize,
+    queues: bool,
+}
+
+impl Learning {
+    /// Assigns calls and learns from the assignment, until that makes it hardly more probable; how probable it is then.
+    fn settle(
+        &self,
+        model: &mut Model,
+        window: &mut Window<'_>,
+        class: impl Fn(&PerClass) -> PerClass,
+        measure: impl Fn(&mut Model, &Window<'_>),
+    ) -> f64 {
+        let little = LITTLE * window.calls.len() as f64;
+        let (mut most, mut idle, mut effort) = (f64::NEG_INFINITY, 0, 0);
+        for _ in 0..self.rounds {
+            let mut hypotheses = Hypotheses::new(window, model, self.breadth);
+            hypotheses.follow();
+            effort += hypotheses.effort();
+            *model = model.relearned_from_window(window, |_, log| class(log));
+            measure(model, window);
+            let log = model.log_probability(window);
+            idle = if log < most + little { idle + 1 } else { 0 };
+            most = most.max(log);
+            if idle >= IDLE || effort > EFFORT {
+                break;
+            }
+        }
+        most
+    }
+}
+
+/// The first requests, and the calls made meanwhile: as many as it takes to know each name.
+fn part(requests: &[Request], calls: &[Call]) -> (Vec<Request>, Vec<Call>) {
+    let names = requests
+        .iter()
+        .map(|request| request.name)
+        .collect::<FxHashSet<_>>();
+    let size = PART.max(PART_OF_NAME * names.len());
+    let until_ns = requests.get(size).map_or(i64::MAX, |next| next.start_ns);
+    let first = requests
+        .iter()
+        .take(size)
+        .map(|request| match request.end_ns < until_ns {
+            true => request.clone(),
+            false => Request {
+                end_ns: until_ns,
+                unfinished: true,
+                ..request.clone()
+            },
+        });
+    let meanwhile = calls.iter().take_while(|call| call.start_ns < until_ns);
+    (first.collect(), meanwhile.cloned().collect())
 }
 
 /// Requests open at once, from the first start to the last end.
