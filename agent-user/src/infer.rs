@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::link::inference::{Answer, Engine, FinishedCall, Parameters};
+use crate::link::inference::{Answer, Engine, FinishedCall, Parameters, Threshold};
 
 /// Says which server span of a process caused each of its client spans, for a file of spans. Needs no privileges.
 #[derive(Args, Clone, Debug)]
@@ -134,19 +134,25 @@ pub fn run(args: &InferArgs, out: &mut impl Write, report: &mut impl Write) -> R
         writeln!(report, "left out: {skipped}")?;
     }
     let mut overflowed = 0;
+    // What is sure in one process makes up for what is less so in another.
+    let mut threshold = Threshold::new(Parameters::FILE_ERROR_BUDGET);
+    let mut answered = Vec::with_capacity(processes.len());
     for spans in processes {
         let (answers, beyond) = answers(&spans);
         overflowed += beyond;
+        let given = answers.iter().filter(|answer| answer.parent.is_some());
+        given.for_each(|answer| threshold.note(answer.probability));
+        answered.push((spans, answers));
+    }
+    threshold.settle();
+    for (spans, answers) in answered {
         for answer in answers {
+            let parent = answer.parent.filter(|_| answer.probability >= threshold.least());
             let span = |at: u64| spans[at as usize].id.as_str();
             let line = Line {
                 id: span(answer.call),
-                parent: answer.parent.map(span),
-                confidence: if answer.parent.is_some() {
-                    "inferred"
-                } else {
-                    "unknown"
-                },
+                parent: parent.map(span),
+                confidence: if parent.is_some() { "inferred" } else { "unknown" },
                 probability: answer.probability,
             };
             serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::link::inference::simulation;
 use proptest::prelude::*;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 struct Scratch(PathBuf);
@@ -177,27 +178,31 @@ fn hundreds_open_at_once_at_one_moment_are_answered_in_bounded_time() {
     assert!(report.contains("decided early"), "{report}");
 }
 
+/// Spans of one process, as rows, and which request made which call.
+fn made_up(style: usize, wanted: simulation::Wanted, rows: &mut String, truth: &mut HashMap<String, String>) {
+    let spans = simulation::application(style, 11, wanted).run(11);
+    for (at, span) in spans.iter().enumerate() {
+        let kind = if span.server { "server" } else { "client" };
+        let row = serde_json::json!({
+            "process": style.to_string(), "id": format!("{style}-{at}"), "kind": kind, "name": span.name,
+            "start_us": span.start_ns / 1000, "end_us": span.end_ns / 1000,
+        });
+        *rows += &format!("{row}\n");
+        if let Some(parent) = span.parent {
+            truth.insert(format!("{style}-{at}"), format!("{style}-{parent}"));
+        }
+    }
+}
+
 #[test]
 fn a_file_of_made_up_applications_is_answered_as_it_was() {
-    let mut rows = String::new();
-    let mut truth = std::collections::HashMap::new();
+    let (mut rows, mut truth) = (String::new(), HashMap::new());
     let wanted = simulation::Wanted {
         requests: 80,
         open: 0.4,
     };
     for style in 0..3 {
-        let spans = simulation::application(style, 11, wanted).run(11);
-        for (at, span) in spans.iter().enumerate() {
-            let kind = if span.server { "server" } else { "client" };
-            let row = serde_json::json!({
-                "process": style.to_string(), "id": format!("{style}-{at}"), "kind": kind, "name": span.name,
-                "start_us": span.start_ns / 1000, "end_us": span.end_ns / 1000,
-            });
-            rows += &format!("{row}\n");
-            if let Some(parent) = span.parent {
-                truth.insert(format!("{style}-{at}"), format!("{style}-{parent}"));
-            }
-        }
+        made_up(style, wanted, &mut rows, &mut truth);
     }
     let answers = answered(&Scratch::with(rows.as_bytes()).run().unwrap());
     assert_eq!(answers.len(), truth.len());
@@ -241,4 +246,37 @@ fn simulated(requests: u64) -> Vec<String> {
         }
     }
     rows
+}
+
+#[test]
+fn what_is_sure_in_one_process_makes_up_for_what_is_less_so_in_another() {
+    let style = |named: &str| {
+        let wanted = simulation::Wanted {
+            requests: 1,
+            open: 1.0,
+        };
+        (0..simulation::STYLE_COUNT)
+            .find(|style| simulation::application(*style, 1, wanted).style == named)
+            .unwrap()
+    };
+    let (hard, easy) = (style("loop"), style("sequence"));
+    let (mut rows, mut truth) = (String::new(), HashMap::new());
+    let crowded = simulation::Wanted {
+        requests: 150,
+        open: 3.0,
+    };
+    made_up(hard, crowded, &mut rows, &mut truth);
+    let said_of_hard = |rows: &str| {
+        let answers = answered(&Scratch::with(rows.as_bytes()).run().unwrap());
+        let said = |answer: &&[String; 3]| answer[0].starts_with(&format!("{hard}-")) && answer[1] != "null";
+        answers.iter().filter(said).count()
+    };
+    let alone = said_of_hard(&rows);
+    let calm = simulation::Wanted {
+        requests: 400,
+        open: 0.2,
+    };
+    made_up(easy, calm, &mut rows, &mut truth);
+    let beside = said_of_hard(&rows);
+    assert!(beside > alone, "{alone} alone, {beside} beside");
 }

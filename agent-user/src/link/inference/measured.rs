@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::simulation::program::Application;
 use super::simulation::{STYLE_COUNT, Span, Wanted, application};
-use super::{Answer, Engine, FinishedCall, Parameters};
+use super::{Answer, Engine, FinishedCall, Parameters, Threshold};
 
-/// Answers of an engine that is told of the spans as they are over.
+/// What to believe of the answers of an engine that is told of the spans as they are over.
 fn answers(parameters: Parameters, spans: &[Span]) -> Vec<Answer> {
     let mut moments: Vec<(i64, bool, usize)> = Vec::new();
     for (at, span) in spans.iter().enumerate() {
@@ -37,6 +37,13 @@ fn answers(parameters: Parameters, spans: &[Span]) -> Vec<Answer> {
         }
     }
     engine.flush(&mut answers);
+    let mut threshold = Threshold::new(Parameters::FILE_ERROR_BUDGET);
+    let given = answers.iter().filter(|answer| answer.parent.is_some());
+    given.for_each(|answer| threshold.note(answer.probability));
+    threshold.settle();
+    for answer in &mut answers {
+        answer.parent = answer.parent.filter(|_| answer.probability >= threshold.least());
+    }
     answers
 }
 

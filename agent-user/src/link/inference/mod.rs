@@ -41,6 +41,7 @@ pub use engine::{Engine, FinishedCall};
 pub use hints::{Hint, Pointing};
 use hypotheses::Breadth;
 use logarithm::{log_odds, logistic};
+pub use threshold::Threshold;
 
 /// Within this time an event may be seen before its cause: clock grain, and records of two threads.
 const SLACK_NS: i64 = 50_000;
@@ -143,7 +144,11 @@ impl Parameters {
         }
     }
 
-    /// For files, where nobody waits: learns from more before the first answer.
+    /// Share of a file's answers that may be expected to be wrong.
+    pub const FILE_ERROR_BUDGET: f32 = 0.006;
+
+    /// For files, where nobody waits: learns from more before the first answer, and says all that is more probably right than
+    /// wrong. What of that is to be believed is chosen once all is known, with a [`Threshold`].
     pub fn offline() -> Self {
         Self {
             warm_up_requests: 1000,
@@ -157,7 +162,7 @@ impl Parameters {
             rounds: 16,
             learning_breadth: 8,
             deciding_breadth: 32,
-            error_budget: 0.007,
+            error_budget: 1.0,
             ..Self::default()
         }
     }

@@ -8,7 +8,7 @@ const BINS: usize = 64;
 const LEAST: f32 = 0.5;
 const KEEP: f64 = 0.98;
 
-pub(super) struct Threshold {
+pub struct Threshold {
     budget: f64,
     /// Answers and expected errors by probability, upwards from [`LEAST`].
     bins: [(f64, f64); BINS],
@@ -16,7 +16,8 @@ pub(super) struct Threshold {
 }
 
 impl Threshold {
-    pub(super) fn new(budget: f32) -> Self {
+    /// `budget`: the share of answers that may be expected to be wrong.
+    pub fn new(budget: f32) -> Self {
         Self {
             budget: f64::from(budget),
             bins: [(0.0, 0.0); BINS],
@@ -24,7 +25,7 @@ impl Threshold {
         }
     }
 
-    pub(super) fn note(&mut self, probability: f32) {
+    pub fn note(&mut self, probability: f32) {
         if probability >= LEAST {
             let at = ((probability - LEAST) / (1.0 - LEAST) * BINS as f32) as usize;
             let bin = &mut self.bins[at.min(BINS - 1)];
@@ -34,7 +35,7 @@ impl Threshold {
     }
 
     /// Takes what was noted since into account.
-    pub(super) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         let (mut answers, mut errors) = (0.0, 0.0);
         self.least = 1.0;
         for at in (0..BINS).rev() {
@@ -51,7 +52,8 @@ impl Threshold {
         }
     }
 
-    pub(super) fn least(&self) -> f32 {
+    /// The least probability to answer with.
+    pub fn least(&self) -> f32 {
         self.least
     }
 }
